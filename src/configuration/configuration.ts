@@ -1,0 +1,29 @@
+/** The configuration in force: validated, every default filled in. What is not built yet has no place here. */
+export interface Configuration {
+  /** The file it came from; undefined for the built-in default. */
+  readonly file: string | undefined;
+  readonly sensor: string;
+  readonly decoys: readonly Decoy[];
+  readonly log: LogConfiguration;
+  readonly limits: { readonly pendingLines: number };
+  /** What a connection accepted from a SYN cookie becomes: `withheld`, or a `connect` like any other. */
+  readonly cookies: 'withhold' | 'count';
+}
+
+/** A group of ports that share a behaviour. */
+export interface Decoy {
+  /** `[a-z0-9._-]{1,32}`; without a configured one `port-<first port>`. */
+  readonly name: string;
+  /** Sorted as configured, no port twice. */
+  readonly ports: readonly number[];
+  /** Canonical text of one local address; undefined for all addresses of both families. */
+  readonly address: string | undefined;
+}
+
+export interface LogConfiguration {
+  readonly file: { readonly path: string; /** Permission bits, as in 0o640. */ readonly mode: number };
+  readonly console: ConsoleMode;
+}
+
+/** `auto` is pretty on a terminal, else off. */
+export type ConsoleMode = 'auto' | 'pretty' | 'line' | 'json' | 'off';
