@@ -28,3 +28,8 @@ export class ConfigurationError extends UserError {
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** Whether an error is the system's and says so with a code, such as ENOENT. */
+export function isErrnoException(error: unknown): error is NodeJS.ErrnoException & { code: string } {
+  return error instanceof Error && typeof (error as NodeJS.ErrnoException).code === 'string';
+}

@@ -21,7 +21,7 @@ export interface Decoy {
 }
 
 export interface LogConfiguration {
-  readonly file: { readonly path: string; /** Permission bits, as in 0o640. */ readonly mode: number };
+  readonly file: { readonly path: string /** Permission bits, as in 0o640. */; readonly mode: number };
   readonly console: ConsoleMode;
 }
 

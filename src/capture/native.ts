@@ -1,0 +1,100 @@
+import koffi, { type LibraryHandle } from 'koffi';
+
+/** A poll handle of Node's own event loop on one descriptor. */
+export interface Poll {
+  /** Waits for the descriptor again after `pause`. */
+  resume(): void;
+  /** Stops waiting; a level-triggered descriptor that stays readable then costs nothing. */
+  pause(): void;
+  /** Ends the handle; the descriptor stays open. */
+  close(): void;
+}
+
+/**
+ * The C functions that capture needs, called in this process. Those of libc return what the C function returns:
+ * -1 means failed, and `errno()` then says why. Buffers are handed over as pointers and must outlive the call only.
+ */
+export interface Native {
+  socket(family: number, type: number, protocol: number): number;
+  setsockopt(fd: number, level: number, name: number, value: Uint8Array, length: number): number;
+  getsockopt(fd: number, level: number, name: number, value: Uint8Array, length: Uint8Array): number;
+  bind(fd: number, address: Uint8Array, length: number): number;
+  listen(fd: number, backlog: number): number;
+  accept4(fd: number, address: Uint8Array, length: Uint8Array, flags: number): number;
+  getsockname(fd: number, address: Uint8Array, length: Uint8Array): number;
+  recv(fd: number, buffer: Uint8Array | null, length: number, flags: number): number;
+  shutdown(fd: number, how: number): number;
+  close(fd: number): number;
+  epollCreate(flags: number): number;
+  epollCtl(epollFd: number, operation: number, fd: number, event: Uint8Array | null): number;
+  epollWait(epollFd: number, events: Uint8Array, maxEvents: number, timeoutMs: number): number;
+  /** Why the last call failed. Read it before any other call. */
+  errno(): number;
+  /**
+   * Calls `onReadable` in a turn of the event loop while `fd` is readable. It is libuv's uv_poll, the means libuv has
+   * for other event sources: no thread waits, so libuv's pool may be as busy as it likes.
+   */
+  pollReadable(fd: number, onReadable: () => void): Poll;
+}
+
+// enum values of uv.h, the same in every libuv 1.x
+const UV_POLL = 8;
+const UV_READABLE = 1;
+
+/**
+ * Binds the C functions; `load(null)` finds them in the process itself, with glibc and musl alike.
+ * @throws Error when this Node hides a symbol, as a statically stripped one does
+ */
+export function loadNative(): Native {
+  const library = koffi.load(null);
+  const libc = (signature: string) => library.func(signature);
+  return {
+    socket: libc('int socket(int, int, int)'),
+    setsockopt: libc('int setsockopt(int, int, int, void *, uint32_t)'),
+    getsockopt: libc('int getsockopt(int, int, int, void *, void *)'),
+    bind: libc('int bind(int, void *, uint32_t)'),
+    listen: libc('int listen(int, int)'),
+    accept4: libc('int accept4(int, void *, void *, int)'),
+    getsockname: libc('int getsockname(int, void *, void *)'),
+    recv: libc('intptr_t recv(int, void *, size_t, int)'),
+    shutdown: libc('int shutdown(int, int)'),
+    close: libc('int close(int)'),
+    epollCreate: libc('int epoll_create1(int)'),
+    epollCtl: libc('int epoll_ctl(int, int, int, void *)'),
+    epollWait: libc('int epoll_wait(int, void *, int, int)'),
+    errno: () => koffi.errno(),
+    pollReadable: bindPoll(library),
+  };
+}
+
+function bindPoll(library: LibraryHandle): Native['pollReadable'] {
+  const defaultLoop = library.func('void *uv_default_loop()');
+  const handleSize = library.func('size_t uv_handle_size(int)');
+  const init = library.func('int uv_poll_init(void *, void *, int)');
+  const start = library.func('int uv_poll_start(void *, int, void *)');
+  const stop = library.func('int uv_poll_stop(void *)');
+  const close = library.func('void uv_close(void *, void *)');
+  const onPoll = koffi.pointer(koffi.proto('void', ['void *', 'int', 'int']));
+  const onClose = koffi.pointer(koffi.proto('void', ['void *']));
+
+  return (fd, onReadable) => {
+    const handle = koffi.alloc('uint8_t', Number(handleSize(UV_POLL)));
+    check('uv_poll_init', init(defaultLoop(), handle, fd));
+    // libuv calls this outside of any JavaScript scope: do nothing here that may throw or that needs the tick queue
+    const polled = koffi.register(() => void setImmediate(onReadable), onPoll);
+    const closed = koffi.register(() => {
+      setImmediate(() => {
+        koffi.unregister(polled);
+        koffi.unregister(closed);
+        koffi.free(handle);
+      });
+    }, onClose);
+    const resume = () => check('uv_poll_start', start(handle, UV_READABLE, polled));
+    resume();
+    return { resume, pause: () => stop(handle), close: () => close(handle, closed) };
+  };
+}
+
+function check(name: string, result: number): void {
+  if (result < 0) throw new Error(`${name} failed with libuv error ${result}`);
+}

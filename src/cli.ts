@@ -1,0 +1,49 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { addCheckCommand } from './commands/check.ts';
+import { addRunCommand } from './commands/run.ts';
+import { addSchemaCommand } from './commands/schema.ts';
+import { UserError } from './errors.ts';
+import { createVoice, reportUserError } from './voice.ts';
+
+// Node opens its debugger on SIGUSR1, for anybody on the host to use, unless the program listens to the signal
+process.on('SIGUSR1', () => voice.warning('SIGUSR1 has no meaning here; SIGHUP reloads'));
+// a log over the file size limit is an error of its write, not the end of the program
+process.on('SIGXFSZ', () => {});
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+const voice = createVoice((text) => process.stderr.write(text));
+
+const program = new Command('honeyport')
+  .description('Decoy TCP ports that log every completed connection with its true peer, for fail2ban to ban.')
+  .version(version, '-V, --version')
+  .exitOverride()
+  .configureOutput({
+    outputError: (text, write) =>
+      write(`honeyport: ${text.replace(/\n\(Did you mean (.*)\?\)/, ', did you mean $1?')}`),
+  })
+  .showHelpAfterError('honeyport: hint: see honeyport --help');
+
+const context = { version, voice, print: (text: string) => void process.stdout.write(text) };
+addRunCommand(program, context);
+addCheckCommand(program, context);
+addSchemaCommand(program, context);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = exitCodeOf(error);
+}
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof UserError) {
+    reportUserError(voice, error);
+    return error.exitCode;
+  }
+  // commander has printed its message, or the help that was asked for
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  throw error;
+}

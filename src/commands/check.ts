@@ -1,0 +1,30 @@
+import type { Command } from 'commander';
+import { UserError } from '../errors.ts';
+import { findOtherLogs } from '../system/log-readers.ts';
+import {
+  CONFIGURATION_OPTION,
+  CONFIGURATION_OPTION_HELP,
+  configurationSource,
+} from './configuration-option.ts';
+import type { CommandContext } from './context.ts';
+
+export function addCheckCommand(program: Command, { voice, print }: CommandContext): void {
+  program
+    .command('check')
+    .description(
+      'Check the configuration, and that fail2ban and logrotate name the same log. Changes nothing.',
+    )
+    .option(CONFIGURATION_OPTION, CONFIGURATION_OPTION_HELP)
+    .action(({ config }: { config?: string }) => {
+      const { file, decoys, log } = configurationSource(config).load();
+      const name = file ?? 'the built-in default';
+      const others = file === undefined ? [] : findOtherLogs(log.file.path);
+      for (const { reader, logs } of others) {
+        voice.warning(`${reader} names ${logs.join(', ')}, but the log is ${log.file.path}`);
+      }
+      const ports = decoys.reduce((sum, decoy) => sum + decoy.ports.length, 0);
+      print(`${name}: decoys: ${decoys.length}, ports: ${ports}, log: ${log.file.path}\n`);
+      if (others.length > 0)
+        throw new UserError('some readers of the log would read another file', { exitCode: 1 });
+    });
+}

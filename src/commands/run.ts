@@ -1,0 +1,87 @@
+import type { Command } from 'commander';
+import type { Configuration } from '../configuration/configuration.ts';
+import { parsePortArguments } from '../configuration/load.ts';
+import { type Daemon, startDaemon } from '../daemon/daemon.ts';
+import { UserError } from '../errors.ts';
+import { formatPorts } from '../format/ports.ts';
+import { watchFile } from '../system/watch-file.ts';
+import type { Voice } from '../voice.ts';
+import {
+  builtInSource,
+  CONFIGURATION_OPTION,
+  CONFIGURATION_OPTION_HELP,
+  type ConfigurationSource,
+  configurationSource,
+} from './configuration-option.ts';
+import type { CommandContext } from './context.ts';
+
+interface RunOptions {
+  readonly config?: string;
+  readonly port?: readonly string[];
+  readonly default?: true;
+}
+
+export function addRunCommand(program: Command, context: CommandContext): void {
+  program
+    .command('run')
+    .description('Listen on the decoy ports and log every connection, until SIGTERM or SIGINT.')
+    .option(CONFIGURATION_OPTION, CONFIGURATION_OPTION_HELP)
+    .option(
+      '-p, --port <ports...>',
+      'without a file: listen on these ports, each a number, a range or a list (22,80-90)',
+    )
+    .option('--default', 'the built-in default, whatever files there are')
+    .addHelpText('after', SIGNALS_HELP)
+    .action((options: RunOptions) => run(sourceOf(options), context));
+}
+
+const SIGNALS_HELP = `
+Signals: SIGHUP reloads the configuration and reopens the log; SIGTERM and SIGINT stop.
+Exit codes: 0 stopped in order, 1 lines were lost, 2 usage or configuration error.`;
+
+function sourceOf({ config, port, default: builtIn }: RunOptions): ConfigurationSource {
+  const given = [config && '--config', port && '--port', builtIn && '--default'].filter(Boolean);
+  if (given.length > 1) throw new UserError(`${given.join(' and ')}: expected one of them`);
+  if (port !== undefined) return builtInSource(parsePortArguments(port));
+  return builtIn ? builtInSource() : configurationSource(config);
+}
+
+async function run({ file, load }: ConfigurationSource, { version, voice }: CommandContext): Promise<void> {
+  const stdout = { fd: 1, isTerminal: process.stdout.isTTY === true };
+  const daemon = startDaemon({ load, version, voice, stdout });
+  greet(daemon.configuration, version, voice);
+  process.on('SIGHUP', () => daemon.reload());
+  const watch = file === undefined ? undefined : await watchConfiguration(file, daemon, voice);
+  const signal = await firstOf(['SIGTERM', 'SIGINT']);
+  await watch?.close();
+  const exitCode = await daemon.stop(signal);
+  process.exit(exitCode);
+}
+
+function watchConfiguration(file: string, daemon: Daemon, voice: Voice) {
+  return watchFile({
+    path: file,
+    onChange: () => daemon.reload(),
+    onGone: () => voice.warning(`${file} is gone: the configuration read before runs on`),
+    onTrouble: (error) =>
+      voice.warning(`${file} is not watched (${error.message}): send SIGHUP after a change`),
+  });
+}
+
+function greet({ file, decoys, log }: Configuration, version: string, voice: Voice): void {
+  voice.say(`version ${version}, configuration: ${file ?? 'the built-in default'}`);
+  for (const { name, ports, address } of decoys) {
+    voice.say(`decoy ${name} listens on ${address ?? 'all addresses'}, port ${formatPorts(ports)}`);
+  }
+  voice.say(`log: ${log.file.path}`);
+  const { address, ports } = decoys[0]!;
+  voice.hint(
+    `knock with: nc -z ${address ?? '127.0.0.1'} ${ports[0]}, here or from a host that can reach this one`,
+  );
+}
+
+function firstOf(signals: readonly NodeJS.Signals[]): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    for (const signal of signals) process.on(signal, () => resolve(signal));
+  });
+}

@@ -1,0 +1,63 @@
+import { hostname } from 'node:os';
+import { parseAddress } from '../address.ts';
+import type { Configuration, ConsoleMode, Decoy, LogConfiguration } from './configuration.ts';
+import { nameOfPorts } from './decoys.ts';
+import { portsOf, readPortRange } from './ports.ts';
+import { DEFAULTS } from './schema.ts';
+
+/** What a file says once it has passed the schema and the checks of decoys: the available keys. */
+export interface ConfigurationFile {
+  readonly sensor?: string;
+  readonly decoys: readonly DecoyEntry[];
+  readonly log?: {
+    readonly file?: { readonly path?: string; readonly mode?: string };
+    readonly console?: ConsoleMode;
+  };
+  readonly limits?: { readonly pending_lines?: number };
+  readonly cookies?: Configuration['cookies'];
+}
+
+interface DecoyEntry {
+  readonly name?: string;
+  readonly ports: PortEntry | readonly PortEntry[];
+  readonly address?: string;
+}
+
+type PortEntry = number | string;
+
+/** Fills in the defaults of the available keys. */
+export function complete(entries: ConfigurationFile, file: string | undefined): Configuration {
+  const { sensor = safeHostName(hostname()), decoys, log, limits, cookies = DEFAULTS.cookies } = entries;
+  return {
+    file,
+    sensor,
+    decoys: decoys.map(decoyOf),
+    log: logOf(log),
+    limits: { pendingLines: limits?.pending_lines ?? DEFAULTS.pendingLines },
+    cookies,
+  };
+}
+
+/** A host's name as the log's lines can bear it. */
+export function safeHostName(name: string): string {
+  return name.replace(/[^A-Za-z0-9._-]/gu, '-').slice(0, 255) || 'localhost';
+}
+
+function logOf({ file, console = 'auto' }: NonNullable<ConfigurationFile['log']> = {}): LogConfiguration {
+  const { path = DEFAULTS.logPath, mode = DEFAULTS.logMode } = file ?? {};
+  return { file: { path, mode: Number.parseInt(mode, 8) }, console };
+}
+
+function decoyOf({ name, ports, address }: DecoyEntry): Decoy {
+  const expanded = [ports].flat().flatMap(portsOfEntry);
+  return {
+    name: name ?? nameOfPorts(expanded[0]!),
+    ports: expanded,
+    address: address === undefined ? undefined : parseAddress(address)?.text,
+  };
+}
+
+function portsOfEntry(entry: PortEntry): number[] {
+  const range = readPortRange(entry);
+  return typeof range === 'string' ? [] : [...portsOf(range)];
+}

@@ -1,0 +1,563 @@
+/** A node of the JSON Schema, with the two keywords of our own. */
+export interface SchemaNode {
+  readonly title?: string;
+  readonly description?: string;
+  readonly default?: unknown;
+  readonly examples?: readonly unknown[];
+  readonly type?: 'object' | 'array' | 'string' | 'integer' | 'boolean';
+  readonly const?: unknown;
+  readonly enum?: readonly unknown[];
+  readonly anyOf?: readonly SchemaNode[];
+  readonly pattern?: string;
+  readonly maxLength?: number;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly items?: SchemaNode;
+  readonly minItems?: number;
+  readonly properties?: Readonly<Record<string, SchemaNode>>;
+  readonly required?: readonly string[];
+  readonly additionalProperties?: false;
+  /** What a problem says after `expected`. Stands on each node that can refuse a value. */
+  readonly expected: string;
+  /** The part is not built yet: every value but `off` is refused, or, given a list, these values alone. */
+  readonly notAvailableYet?: true | readonly string[];
+}
+
+/** What `honeyport schema` prints. */
+export interface RootSchema extends SchemaNode {
+  readonly $schema: string;
+}
+
+/** Defaults of the keys that are available; the schema names them, and loading fills them in. */
+export const DEFAULTS = {
+  logPath: '/var/log/honeyport/honeyport.log',
+  logMode: '0640',
+  pendingLines: 100_000,
+  cookies: 'withhold',
+} as const;
+
+const OFF: SchemaNode = { const: 'off', expected: 'off' };
+
+const port: SchemaNode = {
+  type: 'integer',
+  minimum: 1,
+  maximum: 65_535,
+  expected: 'a port between 1 and 65535',
+};
+
+/** Which end is the greater one is beyond JSON Schema; decoys.ts looks at that. */
+const portRange: SchemaNode = {
+  type: 'string',
+  pattern: '^[0-9]+-[0-9]+$',
+  expected: 'a port between 1 and 65535 or a range such as 5900-5910',
+};
+
+const portOrRange: SchemaNode = { anyOf: [port, portRange], expected: portRange.expected };
+
+const portList: SchemaNode = {
+  type: 'array',
+  items: portOrRange,
+  minItems: 1,
+  expected: 'at least one port',
+};
+
+const absolutePath: SchemaNode = {
+  type: 'string',
+  // No control character, and no slash at the end: it is a file.
+  pattern: '^/(?:[^\\u0000-\\u001f\\u007f]*[^/\\u0000-\\u001f\\u007f])$',
+  maxLength: 4095,
+  expected: 'an absolute path such as /var/log/honeyport/honeyport.log',
+};
+
+const duration: SchemaNode = {
+  type: 'string',
+  pattern: '^[1-9][0-9]{0,8}(?:ms|s|m|h|d)$',
+  expected: 'a duration such as 500ms, 10s or 5m',
+};
+
+const rate: SchemaNode = {
+  type: 'string',
+  pattern: '^[1-9][0-9]{0,8}/[1-9][0-9]{0,8}(?:ms|s|m|h|d)$',
+  expected: 'a rate such as 100/10s',
+};
+
+const network: SchemaNode = {
+  type: 'string',
+  pattern: '^[0-9A-Fa-f.:]+(?:/[0-9]{1,3})?$',
+  expected: 'an address or a network such as 10.0.0.0/8',
+};
+
+const NOT_YET = { notAvailableYet: true } as const;
+
+/** A key whose part is not built yet takes `off` beside its own values. */
+function orOff(node: SchemaNode, about: Partial<SchemaNode>): SchemaNode {
+  return { ...about, anyOf: [OFF, node], expected: `${node.expected}, or off`, ...NOT_YET };
+}
+
+function mapping(
+  expected: string,
+  properties: Record<string, SchemaNode>,
+  required: string[] = [],
+): SchemaNode {
+  return { type: 'object', additionalProperties: false, properties, required, expected };
+}
+
+const filePath: SchemaNode = {
+  ...absolutePath,
+  title: 'File',
+  description: 'Absolute path of a file to read instead of writing the value here.',
+  examples: ['/etc/honeyport/ssh.banner'],
+  expected: 'an absolute path such as /etc/honeyport/ssh.banner',
+};
+
+const banner = orOff(
+  {
+    anyOf: [
+      { type: 'string', maxLength: 4096, expected: 'a text of at most 4096 characters' },
+      mapping('a mapping with the key file', { file: filePath }, ['file']),
+    ],
+    expected: 'a text or a mapping with the key file',
+  },
+  {
+    title: 'Banner',
+    description: 'What the decoy sends as soon as a peer has connected: a text, or the file that has it.',
+    examples: ['SSH-2.0-OpenSSH_9.6\r\n', { file: '/etc/honeyport/ssh.banner' }],
+  },
+);
+
+const capture = orOff(
+  { type: 'integer', minimum: 1, maximum: 65_536, expected: 'a number of bytes between 1 and 65536' },
+  {
+    title: 'Capture',
+    description: 'Bytes of what the peer sends that are recorded as a data event.',
+    examples: [512],
+  },
+);
+
+const hold = orOff(duration, {
+  title: 'Hold',
+  description: 'The longest that a conversation lasts.',
+  examples: ['10s'],
+});
+
+const response = orOff(
+  mapping(
+    'a mapping with the keys command and timeout',
+    {
+      command: {
+        title: 'Command',
+        description: 'The program, by its absolute path, and its arguments; no shell is between.',
+        examples: [['/etc/honeyport/response.sh']],
+        type: 'array',
+        items: { type: 'string', maxLength: 4095, expected: 'a text' },
+        minItems: 1,
+        expected: 'a list of a program and its arguments',
+      },
+      timeout: {
+        ...duration,
+        title: 'Time limit',
+        description: 'How long the program may run.',
+        default: '5s',
+        examples: ['5s'],
+      },
+    },
+    ['command'],
+  ),
+  {
+    title: 'Response',
+    description: 'A program whose output answers the peer.',
+    examples: [{ command: ['/etc/honeyport/response.sh'], timeout: '5s' }],
+  },
+);
+
+const tarpit = orOff(
+  { type: 'boolean', expected: 'true or false' },
+  {
+    title: 'Tarpit',
+    description: 'Keeps the peer busy with a slow answer for as long as it stays.',
+    default: false,
+    examples: [true],
+  },
+);
+
+const proxyProtocol = orOff(
+  { type: 'array', items: network, minItems: 1, expected: 'a list of networks such as 10.0.0.0/8' },
+  {
+    title: 'PROXY protocol',
+    description: 'Proxies that may name the true peer in a PROXY protocol header, by address or network.',
+    examples: [['10.0.0.0/8']],
+  },
+);
+
+const except = orOff(
+  {
+    type: 'array',
+    items: {
+      anyOf: [...(portOrRange.anyOf ?? []), { const: 'ephemeral', expected: 'ephemeral' }],
+      expected: 'a port, a range such as 5900-5910, or ephemeral',
+    },
+    expected: 'a list of ports, ranges and ephemeral',
+  },
+  {
+    title: 'Except',
+    description: 'Ports that `ports: unused` leaves alone. What is written here replaces the default.',
+    default: [80, 113, 443, 'ephemeral'],
+    examples: [[80, 113, 443, 'ephemeral']],
+  },
+);
+
+const decoy = mapping(
+  'a mapping with the key ports',
+  {
+    name: {
+      title: 'Name',
+      description:
+        'Stands in each line of the log as decoy=. No two decoys share one. Without it, port- and the first port.',
+      examples: ['ssh'],
+      type: 'string',
+      pattern: '^[a-z0-9._-]{1,32}$',
+      expected: '1 to 32 of the characters a-z 0-9 . _ -',
+    },
+    ports: {
+      title: 'Ports',
+      description:
+        'A port, a range, or a list of them. `unused` is every TCP port that no local service uses (not available yet).',
+      examples: [22, '5900-5910', [23, 2323, '5900-5910']],
+      anyOf: [port, portRange, portList, { const: 'unused', expected: 'unused' }],
+      expected: 'a port, a range such as 5900-5910, or a list of them',
+      notAvailableYet: ['unused'],
+    },
+    address: {
+      title: 'Address',
+      description:
+        'The local address to listen on; 0.0.0.0 is all of IPv4, :: all of IPv6. Without it, all addresses of both families.',
+      examples: ['192.0.2.10', '2001:db8::10'],
+      type: 'string',
+      expected: 'an IPv4 or IPv6 address',
+    },
+    banner,
+    capture,
+    hold,
+    response,
+    tarpit,
+    proxy_protocol: proxyProtocol,
+    except,
+  },
+  ['ports'],
+);
+
+const allowSource: SchemaNode = {
+  type: 'string',
+  pattern: '^[A-Za-z0-9._:/-]{1,253}$',
+  expected: 'an address, a network or a host name',
+};
+
+const allowEntry = mapping(
+  'a mapping with the key source',
+  {
+    source: {
+      ...allowSource,
+      title: 'Source',
+      description: 'An address, a network or a host name.',
+      examples: ['scanner.example.net'],
+    },
+    ports: {
+      title: 'Ports',
+      description: 'Ports that the entry is limited to.',
+      examples: [[22]],
+      anyOf: [port, portRange, portList],
+      expected: 'a port, a range such as 5900-5910, or a list of them',
+    },
+    until: {
+      title: 'Until',
+      description: 'The last day on which the entry counts, in UTC.',
+      examples: ['2027-01-31'],
+      type: 'string',
+      pattern: '^[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])$',
+      expected: 'a date such as 2027-01-31',
+    },
+    comment: {
+      title: 'Comment',
+      description: 'Why the source is allowed.',
+      examples: ['weekly scan'],
+      type: 'string',
+      maxLength: 255,
+      expected: 'a text of at most 255 characters',
+    },
+  },
+  ['source'],
+);
+
+const allowFile = mapping(
+  'a mapping with the key file',
+  {
+    file: {
+      ...filePath,
+      description: 'A file with one source a line.',
+      examples: ['/etc/honeyport/allow.list'],
+      expected: 'an absolute path such as /etc/honeyport/allow.list',
+    },
+  },
+  ['file'],
+);
+
+const allow = orOff(
+  {
+    type: 'array',
+    items: {
+      anyOf: [allowSource, allowEntry, allowFile],
+      expected: 'an address, a network, a host name, or a mapping with the key source or file',
+    },
+    expected: 'a list of sources',
+  },
+  {
+    title: 'Allow list',
+    description: 'Sources whose connections are recorded as allowed and are never bannable.',
+    examples: [['192.0.2.0/24', { file: '/etc/honeyport/allow.list' }]],
+  },
+);
+
+const guard: SchemaNode = {
+  title: 'Guard',
+  description: 'Allows own addresses, gateways, resolvers and logged-in administrators by itself.',
+  default: 'on',
+  examples: ['on', 'off'],
+  enum: ['on', 'off'],
+  expected: 'on or off',
+  ...NOT_YET,
+};
+
+const brake = orOff(
+  mapping(
+    'a mapping with the keys sources and window',
+    {
+      sources: {
+        title: 'Sources',
+        description: 'Distinct sources within the window from which on connections are withheld.',
+        examples: [200],
+        type: 'integer',
+        minimum: 1,
+        maximum: 1_000_000,
+        expected: 'a number of sources between 1 and 1000000',
+      },
+      window: {
+        ...duration,
+        title: 'Window',
+        description: 'The time over which sources are counted.',
+        examples: ['1m'],
+      },
+    },
+    ['sources', 'window'],
+  ),
+  {
+    title: 'Brake',
+    description: 'Withholds from banning while more sources than usual turn up at once.',
+    default: 'off',
+    examples: ['off', { sources: 200, window: '1m' }],
+  },
+);
+
+const logFile = mapping('a mapping with the keys path and mode', {
+  path: {
+    ...absolutePath,
+    title: 'Log file',
+    description: 'Absolute path of the log, the file that fail2ban reads.',
+    default: DEFAULTS.logPath,
+    examples: [DEFAULTS.logPath],
+  },
+  mode: {
+    title: 'Permissions',
+    description: 'Permission bits that the log is made with, in octal and in quotes.',
+    default: DEFAULTS.logMode,
+    examples: [DEFAULTS.logMode],
+    type: 'string',
+    pattern: '^0?[0-7]{3}$',
+    expected: 'octal permission bits in quotes such as "0640"',
+  },
+});
+
+const syslog = orOff(
+  {
+    type: 'array',
+    items: mapping(
+      'a mapping with the keys address and format',
+      {
+        address: {
+          title: 'Receiver',
+          description: 'Where events are sent: udp, tcp or tls with host and port, or unix with a path.',
+          examples: ['udp://siem.example:514', 'unix:///dev/log'],
+          type: 'string',
+          pattern: '^(?:(?:udp|tcp|tls)://[^\\s/]{1,255}:[0-9]{1,5}|unix:///[^\\s]{1,107})$',
+          expected: 'a receiver such as udp://siem.example:514 or unix:///dev/log',
+        },
+        format: {
+          title: 'Format',
+          description: 'The shape that events are sent in.',
+          default: 'rfc5424',
+          examples: ['rfc5424'],
+          enum: ['rfc5424', 'rfc3164', 'cef', 'leef', 'ecs', 'ocsf'],
+          expected: 'rfc5424, rfc3164, cef, leef, ecs or ocsf',
+        },
+      },
+      ['address'],
+    ),
+    expected: 'a list of receivers',
+  },
+  {
+    title: 'Syslog',
+    description: 'Receivers of events over syslog.',
+    examples: [[{ address: 'udp://siem.example:514', format: 'rfc5424' }]],
+  },
+);
+
+const log = mapping('a mapping with the keys file, console and syslog', {
+  file: {
+    ...logFile,
+    title: 'File',
+    description: 'The log file.',
+    examples: [{ path: DEFAULTS.logPath, mode: DEFAULTS.logMode }],
+  },
+  console: {
+    title: 'Console',
+    description: 'What is written to standard output. Without it, pretty on a terminal, else off.',
+    examples: ['pretty', 'line', 'json', 'off'],
+    enum: ['pretty', 'line', 'json', 'off'],
+    expected: 'pretty, line, json or off',
+  },
+  syslog,
+});
+
+const limits = mapping('a mapping of limits', {
+  conversations: orOff(
+    { type: 'integer', minimum: 1, maximum: 1_000_000, expected: 'a number between 1 and 1000000' },
+    {
+      title: 'Conversations',
+      description: 'Conversations at a time; beyond that the oldest is closed.',
+      default: 1024,
+      examples: [1024],
+    },
+  ),
+  lines_per_source: orOff(rate, {
+    title: 'Lines per source',
+    description: 'Lines that one source gets in the log; beyond that its connections are counted.',
+    default: '100/10s',
+    examples: ['100/10s', 'off'],
+  }),
+  lines: orOff(rate, {
+    title: 'Lines',
+    description: 'Lines in all; beyond that connections are counted.',
+    default: '20000/1s',
+    examples: ['20000/1s', 'off'],
+  }),
+  pending_lines: {
+    title: 'Pending lines',
+    description: 'Lines that wait for the log file; beyond that they are counted and left out.',
+    default: DEFAULTS.pendingLines,
+    examples: [DEFAULTS.pendingLines],
+    type: 'integer',
+    minimum: 1000,
+    maximum: 1_000_000,
+    expected: 'a number of lines between 1000 and 1000000',
+  },
+});
+
+const mark = orOff(
+  { type: 'integer', minimum: 1, maximum: 0xffff_ffff, expected: 'a mark between 0x1 and 0xffffffff' },
+  {
+    title: 'Mark',
+    description: 'The socket mark that the kernel rules look for.',
+    default: 0x686f_6e65,
+    examples: [0x686f_6e65],
+  },
+);
+
+const metrics = orOff(
+  mapping(
+    'a mapping with the key address',
+    {
+      address: {
+        title: 'Address',
+        description: 'The address and port that metrics are served on.',
+        examples: ['127.0.0.1:9464'],
+        type: 'string',
+        pattern: '^(?:[0-9.]{7,15}|\\[[0-9A-Fa-f:.]{2,45}\\]):[0-9]{1,5}$',
+        expected: 'an address and port such as 127.0.0.1:9464',
+      },
+    },
+    ['address'],
+  ),
+  {
+    title: 'Metrics',
+    description: 'Serves counters for Prometheus.',
+    examples: [{ address: '127.0.0.1:9464' }],
+  },
+);
+
+const user = orOff(
+  { type: 'string', pattern: '^[a-z_][a-z0-9_-]{0,31}$', expected: 'the name of a user' },
+  {
+    title: 'User',
+    description: 'Only when started as root: the user to become after binding. Without it, root stays.',
+    examples: ['honeyport'],
+  },
+);
+
+/**
+ * The whole configuration file as JSON Schema, draft 2020-12. Keys whose part is not built yet stand in it, so that no
+ * name changes later; `notAvailableYet` marks them.
+ */
+export const CONFIGURATION_SCHEMA: RootSchema = {
+  $schema: 'https://json-schema.org/draft/2020-12/schema',
+  title: 'honeyport configuration',
+  description: 'The configuration file of honeyport, /etc/honeyport/honeyport.yaml.',
+  ...mapping(
+    'a mapping with the key decoys',
+    {
+      sensor: {
+        title: 'Sensor',
+        description: "The name of this host in every line of the log. Without it, the host's name.",
+        examples: ['web-1'],
+        type: 'string',
+        pattern: '^[A-Za-z0-9._-]{1,255}$',
+        expected: '1 to 255 of the characters A-Z a-z 0-9 . _ -',
+      },
+      decoys: {
+        title: 'Decoys',
+        description: 'Groups of ports that share a behaviour.',
+        examples: [[{ name: 'telnet', ports: [23, 2323] }]],
+        type: 'array',
+        items: decoy,
+        minItems: 1,
+        expected: 'a list of at least one decoy',
+      },
+      allow,
+      guard,
+      brake,
+      log: {
+        ...log,
+        title: 'Log',
+        description: 'Where events are written.',
+        examples: [{ file: { path: DEFAULTS.logPath, mode: DEFAULTS.logMode }, console: 'off' }],
+      },
+      limits: {
+        ...limits,
+        title: 'Limits',
+        description: 'Bounds; what goes beyond them is counted in the log. `off` lifts a rate.',
+        examples: [{ pending_lines: DEFAULTS.pendingLines }],
+      },
+      cookies: {
+        title: 'SYN cookies',
+        description:
+          'What a connection accepted from a SYN cookie becomes: withhold makes it a withheld event, count a connect like any other.',
+        default: DEFAULTS.cookies,
+        examples: ['withhold', 'count'],
+        enum: ['withhold', 'count'],
+        expected: 'withhold or count',
+      },
+      mark,
+      metrics,
+      user,
+    },
+    ['decoys'],
+  ),
+};

@@ -1,0 +1,174 @@
+import { getSystemErrorName, isDeepStrictEqual } from 'node:util';
+import { createAcceptor } from '../capture/acceptor.ts';
+import type { Connection } from '../capture/connection.ts';
+import type { Endpoint } from '../capture/listener.ts';
+import { createListeners, ListenErrors } from '../capture/listeners.ts';
+import { loadNative } from '../capture/native.ts';
+import type { Configuration } from '../configuration/configuration.ts';
+import { UserError } from '../errors.ts';
+import { type ConnectEvent, SCHEMA_VERSION, type Unrecorded, type WithheldEvent } from '../event.ts';
+import { createRecorder, type RecorderSinks } from '../sinks/recorder.ts';
+import { reportUserError, type Voice } from '../voice.ts';
+import { listenProblem } from './listen-problem.ts';
+import { openSinks } from './open-sinks.ts';
+
+export interface DaemonOptions {
+  /** Reads the configuration, at the start and at each reload. May throw UserError. */
+  readonly load: () => Configuration;
+  readonly version: string;
+  readonly voice: Voice;
+  readonly stdout: { readonly fd: number; readonly isTerminal: boolean };
+}
+
+/** The running listener. */
+export interface Daemon {
+  /** The configuration in force. */
+  readonly configuration: Configuration;
+  /** Applies a good configuration; reports a bad one and runs on with the old one. */
+  reload(): void;
+  /** Logs what is queued, then ends. @returns the exit code: 1 when lines were lost */
+  stop(signal: string): Promise<0 | 1>;
+}
+
+/**
+ * Starts to listen and to log.
+ * @throws UserError when the configuration is wrong, the log cannot be written, or a port cannot be listened on
+ */
+export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Daemon {
+  let configuration = load();
+  let lostLines = 0;
+  let sinks = open(configuration);
+  const recorder = createRecorder(sinks);
+  const native = loadNative();
+  const onTrouble = (errno: number) =>
+    voice.warning(`connections wait in the kernel's queue: accept failed with ${getSystemErrorName(-errno)}`);
+  const acceptor = createAcceptor({ native, onConnections, onTrouble });
+  const listeners = createListeners(native, acceptor);
+  listenOrRelease();
+  recordNow({ kind: 'start', time: Date.now(), version, schema: SCHEMA_VERSION, ...counts(configuration) });
+
+  return {
+    get configuration() {
+      return configuration;
+    },
+    reload,
+    stop,
+  };
+
+  function onConnections(batch: readonly Connection[]): void {
+    for (const connection of batch) recorder.record(eventOf(connection, configuration.cookies));
+    recorder.flush();
+  }
+
+  function open(wanted: Configuration): RecorderSinks {
+    return openSinks({
+      configuration: wanted,
+      voice,
+      stdout,
+      onRecovery: () => recorder.flush(),
+      onLogClosed: (lines) => {
+        lostLines += lines;
+      },
+    });
+  }
+
+  function listen(wanted: Configuration): void {
+    try {
+      listeners.replace(endpointsOf(wanted));
+    } catch (error) {
+      throw error instanceof ListenErrors ? listenProblem(error.errors) : error;
+    }
+  }
+
+  /** At the start there is nothing to fall back on, and nothing may keep the process alive. */
+  function listenOrRelease(): void {
+    try {
+      listen(configuration);
+    } catch (error) {
+      acceptor.close();
+      void closeSinks(sinks);
+      throw error;
+    }
+  }
+
+  function reload(): void {
+    try {
+      apply(load());
+      voice.say(`reloaded: ${summary(configuration)}`);
+      recordReload('applied');
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      reportUserError(voice, error);
+      voice.warning('the new configuration is not applied: the old one runs on');
+      recordReload('refused');
+    }
+  }
+
+  /** All or nothing: what can fail comes first, the sinks before the listeners that need them. */
+  function apply(wanted: Configuration): void {
+    const sinksChange = !isDeepStrictEqual(sinkSettings(wanted), sinkSettings(configuration));
+    const nextSinks = sinksChange ? open(wanted) : sinks;
+    try {
+      listen(wanted);
+    } catch (error) {
+      if (sinksChange) void closeSinks(nextSinks);
+      throw error;
+    }
+    configuration = wanted;
+    if (!sinksChange) return;
+    void closeSinks(sinks);
+    sinks = nextSinks;
+    recorder.use(sinks);
+  }
+
+  function recordReload(result: 'applied' | 'refused'): void {
+    recordNow({ kind: 'reload', time: Date.now(), result, ...counts(configuration) });
+  }
+
+  function recordNow(event: Unrecorded): void {
+    recorder.record(event);
+    recorder.flush();
+  }
+
+  async function stop(signal: string): Promise<0 | 1> {
+    acceptor.close();
+    recordNow({ kind: 'stop', time: Date.now(), signal });
+    await closeSinks(sinks);
+    const lost = lostLines + recorder.lost;
+    if (lost > 0)
+      voice.error(`${lost} lines are lost: the log ${configuration.log.file.path} could not be written`);
+    return lost > 0 ? 1 : 0;
+  }
+}
+
+async function closeSinks({ file, others }: RecorderSinks): Promise<void> {
+  await Promise.all([file, ...others].map((sink) => sink.close()));
+}
+
+function eventOf(
+  connection: Connection,
+  cookies: Configuration['cookies'],
+): Unrecorded<ConnectEvent | WithheldEvent> {
+  const { time, src, spt, dst, dpt, decoy, fromCookie, fingerprint } = connection;
+  if (fromCookie && cookies === 'withhold') {
+    return { kind: 'withheld', time, src, spt, dst, dpt, decoy, reason: 'cookie' };
+  }
+  return { kind: 'connect', time, src, spt, dst, dpt, decoy, ...fingerprint };
+}
+
+function endpointsOf({ decoys }: Configuration): Endpoint[] {
+  return decoys.flatMap(({ name, ports, address }) => ports.map((port) => ({ decoy: name, port, address })));
+}
+
+function sinkSettings({ sensor, log, limits }: Configuration) {
+  return { sensor, log, limits };
+}
+
+function counts({ decoys }: Configuration): { decoys: number; ports: number } {
+  return { decoys: decoys.length, ports: decoys.reduce((sum, { ports }) => sum + ports.length, 0) };
+}
+
+function summary(configuration: Configuration): string {
+  const { decoys, ports } = counts(configuration);
+  return `${decoys} ${decoys === 1 ? 'decoy' : 'decoys'}, ${ports} ${ports === 1 ? 'port' : 'ports'}`;
+}

@@ -1,0 +1,66 @@
+import { readFileSync } from 'node:fs';
+import { getSystemErrorName } from 'node:util';
+import type { Endpoint, ListenError } from '../capture/listener.ts';
+import { ConfigurationError } from '../errors.ts';
+import { findPortOwner } from '../system/port-owner.ts';
+
+/** What the user reads when ports cannot be listened on, each a line. */
+export function listenProblem(errors: readonly ListenError[]): ConfigurationError {
+  const hints = errors.map((error) => hintFor(error)).filter((hint) => hint !== undefined);
+  return new ConfigurationError(errors.map(describe), hints[0]);
+}
+
+function describe(error: ListenError): string {
+  return `cannot listen on ${name(error.endpoint)}: ${reason(error)}`;
+}
+
+function name({ address, port }: Endpoint): string {
+  if (address === undefined) return `port ${port}`;
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+function reason({ endpoint: { port }, errno }: ListenError): string {
+  const code = getSystemErrorName(-errno);
+  switch (code) {
+    case 'EADDRINUSE':
+      return `in use by ${ownerOf(port)}`;
+    case 'EACCES':
+      return `ports below ${firstUnprivilegedPort()} need the capability CAP_NET_BIND_SERVICE`;
+    case 'EADDRNOTAVAIL':
+      return 'no interface of this host has that address';
+    case 'EAFNOSUPPORT':
+      return 'this host has no IPv6';
+    case 'EMFILE':
+      return 'the limit of open files is reached';
+    default:
+      return code;
+  }
+}
+
+function hintFor({ errno }: ListenError): string | undefined {
+  switch (getSystemErrorName(-errno)) {
+    case 'EADDRINUSE':
+      return 'a decoy port is one that no service uses: stop that program or choose another port';
+    case 'EACCES':
+      return 'give the service AmbientCapabilities=CAP_NET_BIND_SERVICE, or choose a higher port';
+    case 'EADDRNOTAVAIL':
+      return '`ip -brief address` shows the addresses of this host';
+    case 'EMFILE':
+      return 'raise it (ulimit -n, or LimitNOFILE= of the service): each port needs one';
+    default:
+      return undefined;
+  }
+}
+
+function ownerOf(port: number): string {
+  const owner = findPortOwner(port);
+  return owner === undefined ? 'another program, which only root may name' : `${owner.name}[${owner.pid}]`;
+}
+
+function firstUnprivilegedPort(): number {
+  try {
+    return Number(readFileSync('/proc/sys/net/ipv4/ip_unprivileged_port_start', 'latin1'));
+  } catch {
+    return 1024;
+  }
+}

@@ -1,0 +1,80 @@
+import { randomBytes } from 'node:crypto';
+import type { Event, Unrecorded } from '../event.ts';
+import type { BoundedSink, Sink } from './sink.ts';
+
+/** The one door through which events reach the sinks. */
+export interface Recorder {
+  /** Names the event and hands it to every sink, or counts it as lost while the log file has no room. */
+  record(event: Unrecorded): void;
+  /** Ends a batch: one write per sink, and the number of what was lost as soon as there is room to say it. */
+  flush(): void;
+  /** Replaces sinks at a reload; the ids go on. */
+  use(sinks: RecorderSinks): void;
+  /** Events lost that no line tells of yet. */
+  readonly lost: number;
+}
+
+export interface RecorderSinks {
+  /** Its room decides what is recorded: a line that cannot be logged must not have an id. */
+  readonly file: BoundedSink;
+  readonly others: readonly Sink[];
+}
+
+const ALPHABET = 'abcdefghijklmnopqrstuvwxyz234567';
+
+/** @param instance the random part of the ids, new for each start */
+export function createRecorder(initial: RecorderSinks, instance: string = randomInstance()): Recorder {
+  let { file, others } = initial;
+  let count = 0;
+  let lost = 0;
+
+  return {
+    record,
+    flush,
+    use: (sinks) => {
+      ({ file, others } = sinks);
+    },
+    get lost() {
+      return lost;
+    },
+  };
+
+  function record(event: Unrecorded): void {
+    if (!file.hasRoom()) {
+      lost += 1;
+      return;
+    }
+    if (lost > 0) tellLoss();
+    write(event);
+  }
+
+  function flush(): void {
+    flushSinks();
+    if (lost === 0 || !file.hasRoom()) return;
+    tellLoss();
+    flushSinks();
+  }
+
+  function tellLoss(): void {
+    const told = lost;
+    lost = 0;
+    write({ kind: 'suppressed', time: Date.now(), count: told, reason: 'queue' });
+  }
+
+  function write(unrecorded: Unrecorded): void {
+    count += 1;
+    const event = { ...unrecorded, id: `${instance}.${count}` } as Event;
+    file.write(event);
+    for (const sink of others) sink.write(event);
+  }
+
+  function flushSinks(): void {
+    file.flush();
+    for (const sink of others) sink.flush();
+  }
+}
+
+/** 40 random bits as eight characters, which sets the ids of one start apart from those of any other. */
+function randomInstance(): string {
+  return Array.from(randomBytes(8), (byte) => ALPHABET[byte & 31]).join('');
+}
