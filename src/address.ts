@@ -57,12 +57,17 @@ function bytesOfIpv4(text: string): Uint8Array | undefined {
 }
 
 function bytesOfIpv6(text: string): Uint8Array | undefined {
-  if (/[^0-9a-f:.]/i.test(text) || hasLaxTail(text) || !ipaddr.IPv6.isValid(text)) return undefined;
-  return Uint8Array.from(ipaddr.IPv6.parse(text).toByteArray());
+  const groups = /[^0-9a-f:.]/i.test(text) ? undefined : withoutDottedQuad(text);
+  if (groups === undefined || !ipaddr.IPv6.isValid(groups)) return undefined;
+  return Uint8Array.from(ipaddr.IPv6.parse(groups).toByteArray());
 }
 
-/** ipaddr.js reads octal in the dotted quad of `::ffff:010.0.0.1`. */
-function hasLaxTail(text: string): boolean {
-  if (!text.includes('.')) return false;
-  return !ipaddr.IPv4.isValidFourPartDecimal(text.slice(text.lastIndexOf(':') + 1));
+/** `::c000:201` for `::192.0.2.1`: ipaddr.js takes that for `::ffff:192.0.2.1`, and reads octal in dotted quads. */
+function withoutDottedQuad(text: string): string | undefined {
+  if (!text.includes('.')) return text;
+  const start = text.lastIndexOf(':') + 1;
+  const bytes = bytesOfIpv4(text.slice(start));
+  if (bytes === undefined) return undefined;
+  const [high, low] = [(bytes[0]! << 8) | bytes[1]!, (bytes[2]! << 8) | bytes[3]!];
+  return `${text.slice(0, start)}${high.toString(16)}:${low.toString(16)}`;
 }

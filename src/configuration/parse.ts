@@ -40,8 +40,8 @@ export class ParseError extends Error {
  * of its patterns, V8 ends the process.
  */
 const DEEPEST = 64;
-/** 65,535 ports in a list take about five lexemes each. */
-const MOST_LEXEMES = 500_000;
+/** 65,535 ports in a list take five or six lexemes each; the package's time and memory grow with them. */
+const MOST_LEXEMES = 400_000;
 /** With aliases counted each time they are used; 65,535 ports are the most that a sane file has. */
 const MOST_VALUES = 100_000;
 
@@ -125,7 +125,7 @@ function* boundedTokens(text: string, source: Source) {
   for (const lexeme of new Lexer().lex(text)) {
     yield* parser.next(lexeme);
     if (parser.stack.length > DEEPEST) source.fail(parser.offset, 'nested too deep');
-    if (++lexemes > MOST_LEXEMES) source.fail(parser.offset, 'too many values');
+    if (++lexemes > MOST_LEXEMES) source.fail(parser.offset, 'too many words, signs and lines');
   }
   yield* parser.end();
 }

@@ -221,7 +221,7 @@ const decoy = mapping(
     ports: {
       title: 'Ports',
       description:
-        'A port, a range, or a list of them. `unused` is every TCP port that no local service uses (not available yet).',
+        'A port, a range, or a list of them. `unused` is every TCP port that no local service uses; not available yet.',
       examples: [22, '5900-5910', [23, 2323, '5900-5910']],
       anyOf: [port, portRange, portList, { const: 'unused', expected: 'unused' }],
       expected: 'a port, a range such as 5900-5910, or a list of them',

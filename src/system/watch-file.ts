@@ -1,4 +1,3 @@
-import { basename, dirname, join, resolve } from 'node:path';
 import { watch } from 'chokidar';
 
 export interface FileWatch {
@@ -19,16 +18,12 @@ export interface WatchFileOptions {
 const SETTLE_MS = 200;
 
 /**
- * Watches a file by watching its directory, since editors, and tools that deploy, replace a file by renaming.
- * Resolves once changes are seen.
+ * Watches a file through edits in place, replacement by renaming, and deletion and return; not its directory, where
+ * every line of a log beside it would be an event. Resolves once changes are seen.
  */
 export async function watchFile({ path, onChange, onGone, onTrouble }: WatchFileOptions): Promise<FileWatch> {
-  const directory = dirname(resolve(path));
-  const file = join(directory, basename(path));
-  const watcher = watch(directory, {
-    depth: 0,
+  const watcher = watch(path, {
     ignoreInitial: true,
-    ignored: (candidate) => candidate !== directory && candidate !== file,
     awaitWriteFinish: { stabilityThreshold: SETTLE_MS, pollInterval: SETTLE_MS / 4 },
   });
   watcher.on('add', onChange).on('change', onChange).on('unlink', onGone);
