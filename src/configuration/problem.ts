@@ -40,7 +40,7 @@ export function faultText({ path, message }: Pick<Fault, 'path' | 'message'>): s
  * than 100 end in a line that says how many are left out.
  */
 export function problemLines(file: string, problems: readonly Problem[]): string[] {
-  const sorted = problems;
+  const sorted = problems.toSorted((one, other) => one.line - other.line || one.column - other.column);
   const lines = [...new Set(sorted.map((problem) => lineOf(file, problem)))];
   const left = lines.length - MOST_PROBLEMS;
   return left > 0 ? [...lines.slice(0, MOST_PROBLEMS), printable(`${file}: ${left} more problems`)] : lines;

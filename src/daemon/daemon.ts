@@ -153,7 +153,9 @@ function eventOf(
   if (fromCookie && cookies === 'withhold') {
     return { kind: 'withheld', time, src, spt, dst, dpt, decoy, reason: 'cookie' };
   }
-  return { kind: 'connect', time, src, spt, dst, dpt, decoy, ...fingerprint };
+  if (fingerprint === undefined) return { kind: 'connect', time, src, spt, dst, dpt, decoy };
+  const { ttl, win, syn } = fingerprint;
+  return { kind: 'connect', time, src, spt, dst, dpt, decoy, ttl, win, syn };
 }
 
 function endpointsOf({ decoys }: Configuration): Endpoint[] {

@@ -1,7 +1,7 @@
 import winston from 'winston';
 import { createLineFormatter, type Origin } from '../format/line.ts';
 import { type AppendedFile, type AppendedFileOptions, openAppendedFile } from './appended-file.ts';
-import { FileTransport } from './file-transport.ts';
+import { FileTransport, type LogRecord } from './file-transport.ts';
 import type { BoundedSink } from './sink.ts';
 
 export interface LogWriterOptions extends AppendedFileOptions {
@@ -25,10 +25,17 @@ export function openLogWriter(options: LogWriterOptions): BoundedSink {
   const logger = createLogger(file);
   return {
     hasRoom: () => file.pendingLines < options.maxPendingLines,
-    write: (event) => void logger.write({ level: 'info', message: format(event) }),
+    write: (event) => void logger.write(toRecord(format(event))),
     flush: () => file.flush(),
     close: async () => options.onClosed(await file.close(CLOSE_DEADLINE_MS)),
   };
+}
+
+// winston would add its own mark of the level to each record; a record that is born with it keeps one shape
+const LEVEL = Symbol.for('level');
+
+function toRecord(line: string): LogRecord & { [LEVEL]: string } {
+  return { level: 'info', message: line, [LEVEL]: 'info' };
 }
 
 function createLogger(file: AppendedFile): winston.Logger {

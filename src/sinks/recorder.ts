@@ -4,7 +4,7 @@ import type { BoundedSink, Sink } from './sink.ts';
 
 /** The one door through which events reach the sinks. */
 export interface Recorder {
-  /** Names the event and hands it to every sink, or counts it as lost while the log file has no room. */
+  /** Names the event, which becomes the recorder's own, and hands it to every sink; counts it while the log has no room. */
   record(event: Unrecorded): void;
   /** Ends a batch: one write per sink, and the number of what was lost as soon as there is room to say it. */
   flush(): void;
@@ -63,7 +63,9 @@ export function createRecorder(initial: RecorderSinks, instance: string = random
 
   function write(unrecorded: Unrecorded): void {
     count += 1;
-    const event = { ...unrecorded, id: `${instance}.${count}` } as Event;
+    // the event was made for this call alone: naming it in place spares the hot path a copy
+    const event = unrecorded as Event & { id: string };
+    event.id = `${instance}.${count}`;
     file.write(event);
     for (const sink of others) sink.write(event);
   }
