@@ -11,7 +11,8 @@ export interface Origin {
 /** Gives an event as one line of printable ASCII, without a line feed. */
 export type LineFormatter = (event: Event) => string;
 
-const BARE = /^[A-Za-z0-9._:,/+@-]+$/;
+/** Whether a character may stand in a bare value; a table, since a regular expression per value shows in the bench. */
+const BARE = Uint8Array.from({ length: 128 }, (_, code) => (/[A-Za-z0-9._:,/+@-]/.test(String.fromCharCode(code)) ? 1 : 0));
 const PRINTABLE = /^[\x20-\x7e]*$/;
 
 /** The formatter of the log line, the one place where its shape is written down in code. */
@@ -45,7 +46,12 @@ function label(kind: Event['kind'], name: string): string {
 }
 
 function formatText(value: string, quoted: boolean): string {
-  return !quoted && BARE.test(value) ? value : `"${escape(value)}"`;
+  return !quoted && isBare(value) ? value : `"${escape(value)}"`;
+}
+
+function isBare(value: string): boolean {
+  for (let i = 0; i < value.length; i++) if (BARE[value.charCodeAt(i)] !== 1) return false;
+  return value !== '';
 }
 
 /** Only `\"`, `\\` and `\xNN`. A character above 0xff stands for its UTF-8 bytes: a line speaks of bytes. */
