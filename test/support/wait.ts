@@ -13,7 +13,10 @@ export interface WaitOptions {
  *
  * @throws when the deadline has passed, naming `what` and the condition's last error, if it threw
  */
-export async function waitFor<T>(condition: () => T | Promise<T>, options: WaitOptions): Promise<NonNullable<T>> {
+export async function waitFor<T>(
+  condition: () => T | Promise<T>,
+  options: WaitOptions,
+): Promise<NonNullable<T>> {
   const { deadlineMs, what, everyMs = 25 } = options;
   const end = performance.now() + deadlineMs;
   for (;;) {
