@@ -65,7 +65,9 @@ export async function startHoneyport(options: StartOptions = {}): Promise<Runnin
   );
   let ended = false;
   void exit.then(() => (ended = true));
-  process.once('exit', () => child.kill('SIGKILL'));
+  const kill = () => child.kill('SIGKILL');
+  process.once('exit', kill);
+  void exit.then(() => process.off('exit', kill));
 
   const running: RunningHoneyport = {
     pid: child.pid!,
@@ -104,13 +106,11 @@ export async function startHoneyport(options: StartOptions = {}): Promise<Runnin
     deadlineMs = DEADLINE_MS,
   ): Promise<string> {
     const matches = typeof wanted === 'function' ? wanted : (line: string) => wanted.test(line);
-    let found: string | undefined;
-    await waitFor(() => (found = readLines(logFile).find(matches)) !== undefined, {
+    return await waitFor(() => readLines(logFile).find(matches), {
       deadlineMs,
       what: () =>
         `a line like ${wanted} in the log; it has:\n${readLines(logFile).slice(-20).join('\n')}\n${output.stderr}`,
     });
-    return found!;
   }
 
   async function waitForStderr(wanted: RegExp, deadlineMs = DEADLINE_MS): Promise<string> {

@@ -1,0 +1,231 @@
+import { type ChildProcess, execFileSync, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import type { TestContext } from 'node:test';
+import { requireProgram } from './programs.ts';
+
+/** Named network namespaces live here (ip-netns(8)). */
+const NAMESPACE_DIR = '/run/netns';
+const NAME_PREFIX = 'hp';
+
+const RUN_TIMEOUT_MS = 30_000;
+
+/** One of the two hosts of a network. */
+export interface Host {
+  /** Name of the network namespace. */
+  readonly namespace: string;
+  readonly ipv4: string;
+  readonly ipv6: string;
+}
+
+/** How a program in a namespace ended; a program ended by a signal or the timeout has code -1. */
+export interface Finished {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunOptions {
+  readonly timeoutMs?: number;
+  readonly input?: string;
+  readonly env?: NodeJS.ProcessEnv;
+  readonly cwd?: string;
+}
+
+/** What a TCP connection attempt came to: `open`, `timeout`, or the error's code, such as `ECONNREFUSED`. */
+export type Attempt = 'open' | 'timeout' | `E${string}`;
+
+export interface AttemptOptions {
+  /** One of the attacker's addresses. */
+  readonly from: string;
+  readonly to: string;
+  readonly port: number;
+  readonly timeoutMs?: number;
+}
+
+/** Two hosts on one wire, cut off from everything else. */
+export interface Network {
+  readonly sensor: Host;
+  readonly attacker: Host;
+  /** Runs a program on a host to its end. */
+  run(host: Host, argv: readonly string[], options?: RunOptions): Finished;
+  /** Starts a program on a host; `dispose` ends it if it still runs. */
+  spawn(host: Host, argv: readonly string[], options?: SpawnOptions): ChildProcess;
+  /** Makes every address of a prefix, such as 198.18.0.0/16 or 2001:db8:5::/64, one of the attacker's own. */
+  addSources(prefix: string): void;
+  /** Tries a TCP connection from the attacker. */
+  connect(options: AttemptOptions): Promise<Attempt>;
+  dispose(): void;
+}
+
+let networks = 0;
+
+/**
+ * Makes a network of two hosts, `sensor` and `attacker`, with IPv4 and IPv6. Needs root. Call `dispose` when done;
+ * should the test process end without it, the namespaces go with the process.
+ */
+export function createNetwork(): Network {
+  removeAbandoned();
+  networks += 1;
+  const host = (name: string, end: number): Host => ({
+    namespace: `${NAME_PREFIX}-${process.pid}-${networks}-${name}`,
+    ipv4: `10.99.${networks}.${end}`,
+    ipv6: `fd00:99:${networks}::${end}`,
+  });
+  const sensor = host('sensor', 1);
+  const attacker = host('attacker', 2);
+  const dispose = () => {
+    process.off('exit', dispose);
+    removeNamespace(sensor.namespace);
+    removeNamespace(attacker.namespace);
+  };
+  // First of all: programs must have ended when others remove the directories that they write to.
+  process.prependOnceListener('exit', dispose);
+  exitOnSignals();
+  try {
+    connectHosts(sensor, attacker);
+  } catch (error) {
+    dispose();
+    throw error;
+  }
+  return {
+    sensor,
+    attacker,
+    run: (at, argv, options = {}) => runIn(at, argv, options),
+    spawn: (at, argv, options = {}) =>
+      spawn(requireProgram('ip'), ['netns', 'exec', at.namespace, ...argv], options),
+    addSources(prefix) {
+      // AnyIP: a local route makes a whole prefix the host's own without an address for each.
+      ip('-n', attacker.namespace, 'route', 'add', 'local', prefix, 'dev', 'lo');
+      // Not a default route: fail2ban looks up its own name, and a name server that is out of reach must be
+      // known to be so at once, not after a timeout of 20 seconds.
+      const gateway = prefix.includes(':') ? attacker.ipv6 : attacker.ipv4;
+      ip('-n', sensor.namespace, 'route', 'add', prefix, 'via', gateway);
+    },
+    connect: (options) => attempt(attacker, options),
+    dispose,
+  };
+}
+
+function connectHosts(sensor: Host, attacker: Host): void {
+  for (const { namespace } of [sensor, attacker]) ip('netns', 'add', namespace);
+  // Duplicate address detection would keep IPv6 from working for a second or two.
+  const noDetection = 'echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad';
+  for (const { namespace } of [sensor, attacker]) ip('netns', 'exec', namespace, 'sh', '-c', noDetection);
+  ip(
+    '-n',
+    sensor.namespace,
+    'link',
+    'add',
+    'wire',
+    'type',
+    'veth',
+    'peer',
+    'name',
+    'wire',
+    'netns',
+    attacker.namespace,
+  );
+  for (const { namespace, ipv4, ipv6 } of [sensor, attacker]) {
+    ip('-n', namespace, 'link', 'set', 'lo', 'up');
+    ip('-n', namespace, 'address', 'add', `${ipv4}/24`, 'dev', 'wire');
+    ip('-n', namespace, 'address', 'add', `${ipv6}/64`, 'dev', 'wire');
+    ip('-n', namespace, 'link', 'set', 'wire', 'up');
+  }
+  // IPv6, unlike IPv4, refuses to bind an address that only a local route makes one's own (see addSources).
+  ip('netns', 'exec', attacker.namespace, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv6/ip_nonlocal_bind');
+}
+
+function runIn(host: Host, argv: readonly string[], options: RunOptions): Finished {
+  const result = spawnSync(requireProgram('ip'), ['netns', 'exec', host.namespace, ...argv], {
+    encoding: 'utf8',
+    timeout: options.timeoutMs ?? RUN_TIMEOUT_MS,
+    killSignal: 'SIGKILL',
+    maxBuffer: 64 * 1024 * 1024,
+    ...(options.input === undefined ? {} : { input: options.input }),
+    ...(options.env === undefined ? {} : { env: options.env }),
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+  });
+  const note = result.signal === null ? '' : `ended by ${result.signal}\n`;
+  return { code: result.status ?? -1, stdout: result.stdout, stderr: result.stderr + note };
+}
+
+/** Prints what became of one connection attempt; a program, since a process cannot change its own namespace. */
+const ATTEMPT = `
+const [host, port, localAddress, timeout] = process.argv.slice(1);
+const end = (outcome) => { process.stdout.write(outcome); process.exit(); };
+const socket = require('node:net').connect({ host, port: Number(port), localAddress });
+socket.on('connect', () => end('open')).on('error', (error) => end(error.code));
+setTimeout(() => end('timeout'), Number(timeout));`;
+
+async function attempt(attacker: Host, options: AttemptOptions): Promise<Attempt> {
+  const { from, to, port, timeoutMs = 2_000 } = options;
+  const argv = [process.execPath, '-e', ATTEMPT, to, String(port), from, String(timeoutMs)];
+  const child = spawn(requireProgram('ip'), ['netns', 'exec', attacker.namespace, ...argv], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    timeout: timeoutMs + RUN_TIMEOUT_MS,
+  });
+  let outcome = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    outcome += text;
+  });
+  await new Promise((resolve, reject) => child.once('close', resolve).once('error', reject));
+  if (outcome === '') throw new Error(`Expected an outcome of connecting to ${to} port ${port}, got none`);
+  return outcome as Attempt;
+}
+
+function ip(...args: string[]): string {
+  return execFileSync(requireProgram('ip'), args, { encoding: 'utf8', timeout: RUN_TIMEOUT_MS });
+}
+
+/** Ends what runs in a namespace, then deletes it; one that is gone already is fine. */
+function removeNamespace(namespace: string): void {
+  if (!existsSync(`${NAMESPACE_DIR}/${namespace}`)) return;
+  for (const pid of ip('netns', 'pids', namespace).split('\n').filter(Boolean)) endProcess(Number(pid));
+  ip('netns', 'delete', namespace);
+}
+
+function endProcess(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended by itself.
+  }
+}
+
+/** Namespaces of test processes that were killed before they could clean up. */
+function removeAbandoned(): void {
+  const names = existsSync(NAMESPACE_DIR) ? readdirSync(NAMESPACE_DIR) : [];
+  for (const name of names) {
+    const pid = new RegExp(`^${NAME_PREFIX}-(\\d+)-\\d+-(?:sensor|attacker)$`).exec(name)?.[1];
+    if (pid !== undefined && !existsSync(`/proc/${pid}`)) removeNamespace(name);
+  }
+}
+
+let exitsOnSignals = false;
+
+/** Lets signals end us through `exit`, where things are cleaned up; the test runner ends late files with SIGTERM. */
+export function exitOnSignals(): void {
+  if (exitsOnSignals) return;
+  exitsOnSignals = true;
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
+}
+
+/**
+ * Collects what is to be done when a test has ended, last things first, so that programs end in order before their
+ * network goes; node:test itself runs its hooks first things first. Every step is taken, even if one fails.
+ */
+export function cleanUpAfter(context: TestContext): (step: () => unknown) => void {
+  const steps: (() => unknown)[] = [];
+  context.after(async () => {
+    const errors: unknown[] = [];
+    for (const step of steps.reverse()) {
+      try {
+        await step();
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    if (errors.length > 0) throw new AggregateError(errors, `cleaning up failed: ${errors.join('; ')}`);
+  });
+  return (step) => steps.push(step);
+}
