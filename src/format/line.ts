@@ -12,7 +12,9 @@ export interface Origin {
 export type LineFormatter = (event: Event) => string;
 
 /** Whether a character may stand in a bare value; a table, since a regular expression per value shows in the bench. */
-const BARE = Uint8Array.from({ length: 128 }, (_, code) => (/[A-Za-z0-9._:,/+@-]/.test(String.fromCharCode(code)) ? 1 : 0));
+const BARE = Uint8Array.from({ length: 128 }, (_, code) =>
+  /[A-Za-z0-9._:,/+@-]/.test(String.fromCharCode(code)) ? 1 : 0,
+);
 const PRINTABLE = /^[\x20-\x7e]*$/;
 
 /** The formatter of the log line, the one place where its shape is written down in code. */
@@ -46,7 +48,7 @@ function label(kind: Event['kind'], name: string): string {
 }
 
 function formatText(value: string, quoted: boolean): string {
-  return !quoted && isBare(value) ? value : `"${escape(value)}"`;
+  return !quoted && isBare(value) ? value : `"${escapeText(value)}"`;
 }
 
 function isBare(value: string): boolean {
@@ -55,7 +57,7 @@ function isBare(value: string): boolean {
 }
 
 /** Only `\"`, `\\` and `\xNN`. A character above 0xff stands for its UTF-8 bytes: a line speaks of bytes. */
-function escape(value: string): string {
+function escapeText(value: string): string {
   const marked = value.replace(/["\\]/g, '\\$&');
   return PRINTABLE.test(marked) ? marked : marked.replace(/[^\x20-\x7e]/gu, escapeCharacter);
 }

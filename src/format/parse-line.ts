@@ -29,7 +29,7 @@ function parsePairs(line: string, start: number): Map<string, string> | undefine
   for (let end = start; end < line.length; end = PAIR.lastIndex) {
     const pair = PAIR.exec(line);
     if (pair === null || pairs.has(pair[1]!)) return undefined;
-    pairs.set(pair[1]!, pair[2] ?? unescape(pair[3]!));
+    pairs.set(pair[1]!, pair[2] ?? unescapeText(pair[3]!));
   }
   return pairs;
 }
@@ -48,7 +48,7 @@ function readKeys(
   return values.id === undefined ? undefined : values;
 }
 
-function unescape(text: string): string {
+function unescapeText(text: string): string {
   return text.replace(/\\(?:x([0-9a-f]{2})|(.))/g, (_, hex: string | undefined, character: string) =>
     hex === undefined ? character : String.fromCharCode(Number.parseInt(hex, 16)),
   );
