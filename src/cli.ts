@@ -5,26 +5,26 @@ import { addCheckCommand } from './commands/check.ts';
 import { addRunCommand } from './commands/run.ts';
 import { addSchemaCommand } from './commands/schema.ts';
 import { UserError } from './errors.ts';
+import { createErrorWriter } from './system/standard-error.ts';
 import { createVoice, reportUserError } from './voice.ts';
 
 // Node opens its debugger on SIGUSR1, for anybody on the host to use, unless the program listens to the signal
 process.on('SIGUSR1', () => voice.warning('SIGUSR1 has no meaning here; SIGHUP reloads'));
 // a log over the file size limit is an error of its write, not the end of the program
 process.on('SIGXFSZ', () => {});
+// a reader that goes away, as `head` does, ends what is shown to it and nothing else
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;
 };
-const voice = createVoice((text) => process.stderr.write(text));
+const voice = createVoice(createErrorWriter());
 
 const program = new Command('honeyport')
   .description('Decoy TCP ports that log every completed connection with its true peer, for fail2ban to ban.')
   .version(version, '-V, --version')
   .exitOverride()
-  .configureOutput({
-    outputError: (text, write) =>
-      write(`honeyport: ${text.replace(/\n\(Did you mean (.*)\?\)/, ', did you mean $1?')}`),
-  })
+  .configureOutput({ outputError: (text) => voice.error(usageProblem(text)) })
   .showHelpAfterError('honeyport: hint: see honeyport --help');
 
 const context = { version, voice, print: (text: string) => void process.stdout.write(text) };
@@ -36,6 +36,15 @@ try {
   await program.parseAsync();
 } catch (error) {
   process.exitCode = exitCodeOf(error);
+}
+
+/** commander's message in our voice: one line, no full stop. */
+function usageProblem(text: string): string {
+  return text
+    .replace(/^error: /, '')
+    .replace(/\n\(Did you mean (.*)\?\)\n$/, ', did you mean $1?')
+    .replace(/\. Expected (\d+) arguments? but got (\d+)\.\n$/, ': expected $1, got $2')
+    .replace(/\n$/, '');
 }
 
 function exitCodeOf(error: unknown): number {

@@ -5,6 +5,7 @@ import {
   DEFAULT_CONFIGURATION_FILE,
   loadConfiguration,
 } from '../configuration/load.ts';
+import { UserError } from '../errors.ts';
 
 /** The option of every command that reads the configuration. */
 export const CONFIGURATION_OPTION = '-c, --config <file>';
@@ -17,7 +18,9 @@ export interface ConfigurationSource {
   readonly load: () => Configuration;
 }
 
+/** @throws UserError when the option is empty, as from a variable that is not set */
 export function configurationSource(option: string | undefined): ConfigurationSource {
+  if (option === '') throw new UserError('--config: expected the name of a file, got ""');
   const file = option ?? (existsSync(DEFAULT_CONFIGURATION_FILE) ? DEFAULT_CONFIGURATION_FILE : undefined);
   return file === undefined ? builtInSource() : { file, load: () => loadConfiguration(file) };
 }

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { Configuration } from '../configuration/configuration.ts';
 import { parsePortArguments } from '../configuration/load.ts';
 import { type Daemon, startDaemon } from '../daemon/daemon.ts';
-import { UserError } from '../errors.ts';
+import { isErrnoException, UserError } from '../errors.ts';
 import { formatPorts } from '../format/ports.ts';
 import { watchFile } from '../system/watch-file.ts';
 import type { Voice } from '../voice.ts';
@@ -41,7 +41,11 @@ Signals: SIGHUP reloads the configuration and reopens the log; SIGTERM and SIGIN
 Exit codes: 0 stopped in order, 1 lines were lost, 2 usage or configuration error.`;
 
 function sourceOf({ config, port, default: builtIn }: RunOptions): ConfigurationSource {
-  const given = [config && '--config', port && '--port', builtIn && '--default'].filter(Boolean);
+  const given = [
+    config !== undefined && '--config',
+    port !== undefined && '--port',
+    builtIn && '--default',
+  ].filter(Boolean);
   if (given.length > 1) throw new UserError(`${given.join(' and ')}: expected one of them`);
   if (port !== undefined) return builtInSource(parsePortArguments(port));
   return builtIn ? builtInSource() : configurationSource(config);
@@ -49,15 +53,22 @@ function sourceOf({ config, port, default: builtIn }: RunOptions): Configuration
 
 async function run({ file, load }: ConfigurationSource, { version, voice }: CommandContext): Promise<void> {
   keepHeapSmall();
-  const stdout = { fd: 1, isTerminal: process.stdout.isTTY === true };
-  const daemon = startDaemon({ load, version, voice, stdout });
-  greet(daemon.configuration, version, voice);
-  process.on('SIGHUP', () => daemon.reload());
-  const watch = file === undefined ? undefined : await watchConfiguration(file, daemon, voice);
-  const signal = await firstOf(['SIGTERM', 'SIGINT']);
-  await watch?.close();
-  const exitCode = await daemon.stop(signal);
-  process.exit(exitCode);
+  let daemon: Daemon | undefined;
+  const running = () => daemon;
+  // before the start, so that no signal finds Node's own answer, which is to end without a word
+  process.on('SIGHUP', () => daemon?.reload());
+  const signal = firstOf(['SIGTERM', 'SIGINT']);
+  // before the file is read, so that no change falls between
+  const watch = file === undefined ? undefined : await watchConfiguration(file, running, voice);
+  try {
+    const stdout = { fd: 1, isTerminal: process.stdout.isTTY === true };
+    daemon = startDaemon({ load, version, voice, stdout });
+    greet(daemon.configuration, version, voice);
+    process.exitCode = await daemon.stop(await signal);
+  } finally {
+    await watch?.close();
+  }
+  process.exit();
 }
 
 /** A connection leaves only garbage behind: V8's heap gains nothing from growing as it does for programs that keep things. */
@@ -66,13 +77,16 @@ function keepHeapSmall(): void {
   setFlagsFromString('--heap-growing-percent=20');
 }
 
-function watchConfiguration(file: string, daemon: Daemon, voice: Voice) {
+function watchConfiguration(file: string, running: () => Daemon | undefined, voice: Voice) {
   return watchFile({
     path: file,
-    onChange: () => daemon.reload(),
+    onChange: () => running()?.reload(),
     onGone: () => voice.warning(`${file} is gone: the configuration read before runs on`),
-    onTrouble: (error) =>
-      voice.warning(`${file} is not watched (${error.message}): send SIGHUP after a change`),
+    onTrouble: (error) => {
+      // who may not watch it may not read it: the start is about to say so
+      if (running() === undefined && isErrnoException(error) && error.code === 'EACCES') return;
+      voice.warning(`${file} is not watched (${error.message}): send SIGHUP after a change`);
+    },
   });
 }
 

@@ -37,6 +37,7 @@ export interface Daemon {
 export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Daemon {
   let configuration = load();
   let lostLines = 0;
+  let stopping = false;
   let sinks = open(configuration);
   const recorder = createRecorder(sinks);
   const native = loadNative();
@@ -92,6 +93,7 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
   }
 
   function reload(): void {
+    if (stopping) return;
     try {
       apply(load());
       voice.say(`reloaded: ${summary(configuration)}`);
@@ -131,6 +133,7 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
   }
 
   async function stop(signal: string): Promise<0 | 1> {
+    stopping = true;
     acceptor.close();
     recordNow({ kind: 'stop', time: Date.now(), signal });
     await closeSinks(sinks);

@@ -68,6 +68,12 @@ function reason(error: unknown, path: string): string {
       return `user ${process.geteuid?.()} has no right to`;
     case 'EISDIR':
       return 'it is a directory';
+    case 'ENOTDIR':
+      return 'a part of its path is not a directory';
+    case 'EEXIST':
+      return 'it is a symbolic link to nothing';
+    case 'ELOOP':
+      return 'too many symbolic links';
     case 'EROFS':
       return 'the file system is read-only';
     case 'ENOSPC':

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { basename } from 'node:path';
 
 /** A program that listens on a port. */
 export interface PortOwner {
@@ -43,8 +44,11 @@ function holdsOneOf(pid: number, sockets: ReadonlySet<string>): boolean {
   );
 }
 
+/** A script's own name is in comm, and not in exe; but Node from 24 on has the name of a thread there. */
 function processName(pid: number): string {
-  return readOrEmpty(() => [readFileSync(`/proc/${pid}/comm`, 'latin1').trim()])[0] ?? 'a program';
+  const [name = 'a program'] = readOrEmpty(() => [readFileSync(`/proc/${pid}/comm`, 'latin1').trim()]);
+  if (!name.endsWith('MainThread')) return name;
+  return readOrEmpty(() => [basename(readlinkSync(`/proc/${pid}/exe`))])[0] ?? name;
 }
 
 /** Processes end while one looks at them, and those of others may not be looked at. */

@@ -1,3 +1,5 @@
+import { realpathSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { watch } from 'chokidar';
 
 export interface FileWatch {
@@ -16,6 +18,7 @@ export interface WatchFileOptions {
 
 // an editor writes in several steps; half a configuration is not worth a warning
 const SETTLE_MS = 200;
+const POLL_MS = 1000;
 
 /**
  * Watches a file through edits in place, replacement by renaming, and deletion and return; not its directory, where
@@ -24,10 +27,21 @@ const SETTLE_MS = 200;
 export async function watchFile({ path, onChange, onGone, onTrouble }: WatchFileOptions): Promise<FileWatch> {
   const watcher = watch(path, {
     ignoreInitial: true,
+    usePolling: leadsOverLink(path),
+    interval: POLL_MS,
     awaitWriteFinish: { stabilityThreshold: SETTLE_MS, pollInterval: SETTLE_MS / 4 },
   });
   watcher.on('add', onChange).on('change', onChange).on('unlink', onGone);
   watcher.on('error', (error) => onTrouble(error as Error));
   await new Promise<void>((ready) => watcher.once('ready', ready));
   return { close: () => watcher.close() };
+}
+
+/** inotify(7) watches the file that is there, and is silent when a symbolic link names another one from now on. */
+function leadsOverLink(path: string): boolean {
+  try {
+    return realpathSync(path) !== resolve(path);
+  } catch {
+    return false;
+  }
 }

@@ -178,7 +178,7 @@ function readStanzas(text: string): AptSource[] {
 
 /** How a program runs in the Debian 13 system. */
 export interface InDebian13Options {
-  /** Directories of this machine, each visible at the same path inside; only below /tmp and /run. */
+  /** Directories of this machine, each visible at the same path or, as `here:there`, another; only below /tmp and /run. */
   readonly binds?: readonly string[];
   /** A named network namespace (ip-netns(8)) to run in. */
   readonly namespace?: string;
@@ -199,8 +199,8 @@ mount --bind /dev "$root/dev"
 mount -t tmpfs tmpfs "$root/tmp"
 mount -t tmpfs tmpfs "$root/run"
 while [ "$1" != -- ]; do
-  mkdir -p "$root$1"
-  mount --bind "$1" "$root$1"
+  mkdir -p "$root\${1##*:}"
+  mount --bind "\${1%%:*}" "$root\${1##*:}"
   shift
 done
 shift

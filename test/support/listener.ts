@@ -19,6 +19,8 @@ export interface StartOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** Node's binary, with its own arguments. */
   readonly node?: readonly string[];
+  /** dist/cli.js as that Node sees it. */
+  readonly cli?: string;
   /** Put before everything else, as `prlimit --nofile=20`. */
   readonly wrapper?: readonly string[];
   /** Waits for the start line in the log; false for a start that is to fail. */
@@ -125,7 +127,13 @@ export async function startHoneyport(options: StartOptions = {}): Promise<Runnin
 function spawnHoneyport(options: StartOptions, dir: string, args: readonly string[]): ChildProcess {
   const inNamespace = options.namespace === undefined ? [] : ['ip', 'netns', 'exec', options.namespace];
   const node = options.node ?? [process.execPath];
-  const [command, ...rest] = [...inNamespace, ...(options.wrapper ?? []), ...node, CLI, ...args];
+  const [command, ...rest] = [
+    ...inNamespace,
+    ...(options.wrapper ?? []),
+    ...node,
+    options.cli ?? CLI,
+    ...args,
+  ];
   if (!existsSync(CLI)) throw new Error('dist/cli.js is missing: run npm run build');
   return spawn(command!, rest, {
     cwd: dir,
