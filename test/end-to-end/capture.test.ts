@@ -151,6 +151,49 @@ for (const { family, address, firstSource, strangers } of FAMILIES) {
   });
 }
 
+test('a connection ends with FIN and never with a reset, also when the peer sent before it was accepted', async () => {
+  const resets = () => counter('/proc/net/snmp', 'Tcp:', 'OutRsts');
+  const aborts = () => counter('/proc/net/netstat', 'TcpExt:', 'TCPAbortOnClose');
+  const before = [resets(), aborts()];
+  const mark = honeyport.lines().length;
+  // stopped, it leaves the connections and what they send to wait in the kernel
+  process.kill(honeyport.pid, 'SIGSTOP');
+  const client = network.spawn(network.attacker, [
+    process.execPath,
+    '-e',
+    PATIENT_CLIENT,
+    network.sensor.ipv4,
+  ]);
+  let said = '';
+  client.stdout!.on('data', (chunk) => {
+    said += chunk;
+  });
+  await waitFor(() => said.includes('sent'), { deadlineMs: 10_000, what: 'the client to have sent' });
+  process.kill(honeyport.pid, 'SIGCONT');
+  await waitFor(() => said.includes('ended'), { deadlineMs: 10_000, what: 'the client to see every end' });
+  await connectsSince(mark, 50);
+  assert.deepEqual([resets(), aborts()], before);
+  client.kill();
+});
+
+/** Opens 50 connections, sends on each, and keeps its own side open after the other has ended. */
+const PATIENT_CLIENT = `
+const { createConnection } = require('node:net');
+let sent = 0, ended = 0;
+for (let n = 0; n < 50; n++) {
+  const socket = createConnection({ host: process.argv[1], port: 23, allowHalfOpen: true });
+  socket.write('x'.repeat(10000), () => ++sent === 50 && console.log('sent'));
+  socket.on('end', () => ++ended === 50 && console.log('ended')).resume();
+}
+`;
+
+/** A counter of the sensor's kernel. */
+function counter(table: string, group: string, name: string): number {
+  const rows = network.run(network.sensor, ['cat', table]).stdout.split('\n');
+  const [names, values] = rows.filter((row) => row.startsWith(group)).map((row) => row.split(' '));
+  return Number(values![names!.indexOf(name)]);
+}
+
 test('time to live, window and options of the SYN are in the line, as the peer sent them', async () => {
   const mark = honeyport.lines().length;
   network.run(network.attacker, ['sysctl', '-qw', 'net.ipv4.ip_default_ttl=77']);
