@@ -14,7 +14,7 @@ export interface OtherLog {
  */
 export function findOtherLogs(log: string, etc = '/etc'): OtherLog[] {
   return [...jailLogs(etc), ...logrotateLogs(etc)].filter(
-    ({ logs }) => logs.length > 0 && !logs.includes(log),
+    ({ logs }) => logs.length > 0 && !logs.some((pattern) => matchesShellPattern(log, pattern)),
   );
 }
 
@@ -74,14 +74,30 @@ function readSections(file: string): Map<string, Map<string, string>> {
 
 function logrotateLogs(etc: string): OtherLog[] {
   const file = join(etc, 'logrotate.d', 'honeyport');
-  const heads = readOrEmpty(file).match(/^\s*[/"].*$/gm) ?? [];
-  const logs = heads.flatMap((head) =>
-    head
-      .replace('{', ' ')
-      .split(/[\s"]+/)
-      .filter((path) => path.startsWith('/')),
-  );
+  const text = readOrEmpty(file).replace(LOGROTATE_SCRIPT, '');
+  const heads = text.match(/^\s*[/"].*$/gm) ?? [];
+  const words = heads.flatMap((head) => [...head.matchAll(/"([^"]*)"|[^\s"{]+/g)]);
+  const logs = words.map(([word, quoted]) => quoted ?? word).filter((path) => path.startsWith('/'));
   return [{ reader: file, logs }];
+}
+
+/** Commands for the shell, which begin with a path often enough. */
+const LOGROTATE_SCRIPT =
+  /^\s*(?:prerotate|postrotate|firstaction|lastaction|preremove)\b[\s\S]*?^\s*endscript\b/gm;
+
+/** glob(7) as fail2ban and logrotate use it: neither `*` nor `?` stands for a slash. */
+function matchesShellPattern(path: string, pattern: string): boolean {
+  const expression = pattern
+    .replace(/[.+^${}()|\\]/g, '\\$&')
+    .replace(/\*+/g, '[^/]*')
+    .replace(/\?/g, '[^/]')
+    .replace(/\[!/g, '[^');
+  try {
+    return path === pattern || new RegExp(`^${expression}$`).test(path);
+  } catch {
+    // brackets that do not pair stand for themselves
+    return false;
+  }
 }
 
 function listOrEmpty(directory: string): string[] {
