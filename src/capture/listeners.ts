@@ -17,7 +17,7 @@ export class ListenErrors extends Error {
 export interface Listeners {
   /**
    * Makes the open listeners those of `endpoints`. One that stays is not touched, so its queue loses nothing.
-   * @throws ListenErrors, and then everything is as before
+   * @throws ListenErrors, and then everything is as before, but for ports that somebody else took in that moment
    */
   replace(endpoints: readonly Endpoint[]): void;
 }
@@ -70,9 +70,23 @@ export function createListeners(native: Native, acceptor: Acceptor): Listeners {
       return openAll(moved);
     } catch (error) {
       closeAll(opened);
-      for (const { endpoint } of inTheWay) adopt(openListener(native, endpoint));
-      throw error;
+      throw error instanceof ListenErrors ? new ListenErrors([...error.errors, ...restore(inTheWay)]) : error;
     }
+  }
+
+  /** Opens again what made way in vain. @returns the errors of those whose port somebody else has taken meanwhile */
+  function restore(removed: readonly Listener[]): ListenError[] {
+    const errors: ListenError[] = [];
+    for (const { endpoint } of removed) {
+      open.delete(keyOf(endpoint));
+      try {
+        adopt(openListener(native, endpoint));
+      } catch (error) {
+        if (!(error instanceof ListenError)) throw error;
+        errors.push(error);
+      }
+    }
+    return errors;
   }
 
   function commit(wanted: ReadonlyMap<string, Endpoint>, added: readonly Listener[]): void {

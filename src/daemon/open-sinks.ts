@@ -79,7 +79,7 @@ function reason(error: unknown, path: string): string {
     case 'ENOSPC':
       return 'no space left on the device';
     case 'ENXIO':
-      return `${path} is not a regular file`;
+      return 'it is not a regular file';
     default:
       return error.errno === undefined ? error.code : `${getSystemErrorName(error.errno)}`;
   }

@@ -178,7 +178,7 @@ function open({ path, mode }: AppendedFileOptions): number {
   const fd = openOrMake(path, mode);
   if (fstatSync(fd).isFile()) return fd;
   closeSync(fd);
-  throw new Error(`${path} is not a regular file`);
+  throw new Error('it is not a regular file');
 }
 
 function openOrMake(path: string, mode: number): number {

@@ -40,8 +40,8 @@ const DOCS = readFileSync(new URL('../../docs/configuration.md', import.meta.url
 
 /** Cells of the rows by key. */
 const ROWS = new Map(
-  [...DOCS.matchAll(/^\| `([^`]+)` \| (.*) \|$/gm)].map(
-    ([, key, cells]) => [key!, cells!.split(' | ')] as const,
+  [...DOCS.matchAll(/^\| `([^`]+)` +\| (.*) \|$/gm)].map(
+    ([, key, cells]) => [key!, cells!.split(' | ').map((cell) => cell.trim())] as const,
   ),
 );
 

@@ -294,12 +294,12 @@ const UNFIT_LOGS: readonly {
     title: 'that is a FIFO, without waiting for a reader',
     path: 'D/honeyport.log',
     prepare: ({ log }) => execFileSync('mkfifo', [log]),
-    lines: ['honeyport: error: cannot write the log D/honeyport.log: D/honeyport.log is not a regular file'],
+    lines: ['honeyport: error: cannot write the log D/honeyport.log: it is not a regular file'],
   },
   {
     title: 'that is /dev/null',
     path: '/dev/null',
-    lines: ['honeyport: error: cannot write the log /dev/null: /dev/null is not a regular file'],
+    lines: ['honeyport: error: cannot write the log /dev/null: it is not a regular file'],
   },
   {
     title: 'that is a link to nothing',
