@@ -77,8 +77,9 @@ export function createAcceptor({ native, onConnections, onTrouble }: AcceptorOpt
     if (!listeners.delete(listener.fd)) return;
     native.epollCtl(epollFd, c.EPOLL_CTL_DEL, listener.fd, null);
     drain(listener);
-    deliver();
+    // before the batch is written: what completes a handshake meanwhile would be reset without a line
     native.close(listener.fd);
+    deliver();
   }
 
   function close(): void {

@@ -15,6 +15,8 @@ export const SO_REUSEADDR = 2;
 export const IPPROTO_TCP = 6;
 export const IPPROTO_IPV6 = 41;
 export const IPV6_V6ONLY = 26;
+/** Length of the queue of connections accepted before their handshake; 0 for none. */
+export const TCP_FASTOPEN = 23;
 /** Keeps the headers of the SYN with the connection it opens. */
 export const TCP_SAVE_SYN = 27;
 /** Gives those headers, once; nothing for a connection accepted from a SYN cookie. */

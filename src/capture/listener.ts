@@ -67,6 +67,7 @@ function listenOn(native: Native, endpoint: Endpoint, family: 4 | 6, address: Ad
     const name = encodeSocketAddress(family, endpoint.port, address);
     orThrow('bind', native.bind(fd, name, name.length));
     orThrow('listen', native.listen(fd, BACKLOG));
+    refuseFastOpen();
     return { endpoint, fd };
   } catch (error) {
     native.close(fd);
@@ -80,6 +81,15 @@ function listenOn(native: Native, endpoint: Endpoint, family: 4 | 6, address: Ad
   function saveSyn(): void {
     const result = native.setsockopt(fd, c.IPPROTO_TCP, c.TCP_SAVE_SYN, int(1), 4);
     // a kernel that cannot save SYNs leaves every connection without proof, which is what the event then says
+    if (result < 0 && native.errno() !== c.ERRNO.ENOPROTOOPT) orThrow('setsockopt', result);
+  }
+
+  /**
+   * Where net.ipv4.tcp_fastopen opens every listener (0x400), a SYN with data is accepted before its handshake is
+   * complete, without a cookie (0x200) from a forged address. listen(2) sets it, so it is taken back afterwards.
+   */
+  function refuseFastOpen(): void {
+    const result = native.setsockopt(fd, c.IPPROTO_TCP, c.TCP_FASTOPEN, int(0), 4);
     if (result < 0 && native.errno() !== c.ERRNO.ENOPROTOOPT) orThrow('setsockopt', result);
   }
 

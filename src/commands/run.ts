@@ -56,7 +56,10 @@ async function run({ file, load }: ConfigurationSource, { version, voice }: Comm
   let daemon: Daemon | undefined;
   const running = () => daemon;
   // before the start, so that no signal finds Node's own answer, which is to end without a word
-  process.on('SIGHUP', () => daemon?.reload());
+  process.on(
+    'SIGHUP',
+    oncePerTurn(() => daemon?.reload()),
+  );
   const signal = firstOf(['SIGTERM', 'SIGINT']);
   // before the file is read, so that no change falls between
   const watch = file === undefined ? undefined : await watchConfiguration(file, running, voice);
@@ -100,6 +103,19 @@ function greet({ file, decoys, log }: Configuration, version: string, voice: Voi
   voice.hint(
     `knock with: nc -z ${address ?? '127.0.0.1'} ${ports[0]}, here or from a host that can reach this one`,
   );
+}
+
+/** libuv hands over all signals that wait in one go: a storm of them must not keep the listener from its connections. */
+function oncePerTurn(action: () => void): () => void {
+  let scheduled = false;
+  return () => {
+    if (scheduled) return;
+    scheduled = true;
+    setImmediate(() => {
+      scheduled = false;
+      action();
+    });
+  };
 }
 
 function firstOf(signals: readonly NodeJS.Signals[]): Promise<NodeJS.Signals> {

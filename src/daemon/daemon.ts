@@ -1,4 +1,4 @@
-import { getSystemErrorName, isDeepStrictEqual } from 'node:util';
+import { getSystemErrorName } from 'node:util';
 import { createAcceptor } from '../capture/acceptor.ts';
 import type { Connection } from '../capture/connection.ts';
 import type { Endpoint } from '../capture/listener.ts';
@@ -7,10 +7,12 @@ import { loadNative } from '../capture/native.ts';
 import type { Configuration } from '../configuration/configuration.ts';
 import { UserError } from '../errors.ts';
 import { type ConnectEvent, SCHEMA_VERSION, type Unrecorded, type WithheldEvent } from '../event.ts';
-import { createRecorder, type RecorderSinks } from '../sinks/recorder.ts';
+import type { LogWriter } from '../sinks/log-writer.ts';
+import { createRecorder } from '../sinks/recorder.ts';
+import type { Sink } from '../sinks/sink.ts';
 import { reportUserError, type Voice } from '../voice.ts';
 import { listenProblem } from './listen-problem.ts';
-import { openSinks } from './open-sinks.ts';
+import { logSettings, type OpenedSinks, openSinks } from './open-sinks.ts';
 
 export interface DaemonOptions {
   /** Reads the configuration, at the start and at each reload. May throw UserError. */
@@ -36,9 +38,10 @@ export interface Daemon {
  */
 export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Daemon {
   let configuration = load();
-  let lostLines = 0;
   let stopping = false;
   let sinks = open(configuration);
+  /** Sinks of former configurations that still try to write what they took. */
+  let leaving: Promise<unknown> = Promise.resolve();
   const recorder = createRecorder(sinks);
   const native = loadNative();
   const onTrouble = (errno: number) =>
@@ -61,14 +64,18 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
     recorder.flush();
   }
 
-  function open(wanted: Configuration): RecorderSinks {
+  function open(wanted: Configuration, file?: LogWriter): OpenedSinks {
     return openSinks({
+      file,
       configuration: wanted,
       voice,
       stdout,
       onRecovery: () => recorder.flush(),
       onLogClosed: (lines) => {
-        lostLines += lines;
+        if (lines === 0) return;
+        recorder.lose(lines);
+        voice.error(`${lines} lines are lost: the log ${wanted.log.file.path} could not be written`);
+        if (!stopping) recorder.flush();
       },
     });
   }
@@ -87,7 +94,7 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
       listen(configuration);
     } catch (error) {
       acceptor.close();
-      void closeSinks(sinks);
+      void closeSinks([sinks.file, ...sinks.others]);
       throw error;
     }
   }
@@ -108,19 +115,21 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
 
   /** All or nothing: what can fail comes first, the sinks before the listeners that need them. */
   function apply(wanted: Configuration): void {
-    const sinksChange = !isDeepStrictEqual(sinkSettings(wanted), sinkSettings(configuration));
-    const nextSinks = sinksChange ? open(wanted) : sinks;
+    const before = sinks;
+    // a log that stays keeps its lines, which may be waiting for the disk
+    const logStays = wanted.log.file.path === configuration.log.file.path;
+    const next = open(wanted, logStays ? before.file : undefined);
     try {
       listen(wanted);
     } catch (error) {
-      if (sinksChange) void closeSinks(nextSinks);
+      void closeSinks(without(next, before));
       throw error;
     }
     configuration = wanted;
-    if (!sinksChange) return;
-    void closeSinks(sinks);
-    sinks = nextSinks;
+    sinks = next;
+    sinks.file.change(logSettings(wanted));
     recorder.use(sinks);
+    leaving = Promise.all([leaving, closeSinks(without(before, next))]);
   }
 
   function recordReload(result: 'applied' | 'refused'): void {
@@ -136,16 +145,20 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
     stopping = true;
     acceptor.close();
     recordNow({ kind: 'stop', time: Date.now(), signal });
-    await closeSinks(sinks);
-    const lost = lostLines + recorder.lost;
-    if (lost > 0)
-      voice.error(`${lost} lines are lost: the log ${configuration.log.file.path} could not be written`);
-    return lost > 0 ? 1 : 0;
+    const untold = recorder.lost;
+    await Promise.all([leaving, closeSinks([sinks.file, ...sinks.others])]);
+    if (untold > 0) voice.error(`${untold} lines are lost: there was no room for them`);
+    return recorder.lost > 0 ? 1 : 0;
   }
 }
 
-async function closeSinks({ file, others }: RecorderSinks): Promise<void> {
-  await Promise.all([file, ...others].map((sink) => sink.close()));
+async function closeSinks(sinks: readonly Sink[]): Promise<void> {
+  await Promise.all(sinks.map((sink) => sink.close()));
+}
+
+/** The sinks that are in one configuration only. */
+function without({ file, others }: OpenedSinks, kept: OpenedSinks): Sink[] {
+  return file === kept.file ? [...others] : [file, ...others];
 }
 
 function eventOf(
@@ -163,10 +176,6 @@ function eventOf(
 
 function endpointsOf({ decoys }: Configuration): Endpoint[] {
   return decoys.flatMap(({ name, ports, address }) => ports.map((port) => ({ decoy: name, port, address })));
-}
-
-function sinkSettings({ sensor, log, limits }: Configuration) {
-  return { sensor, log, limits };
 }
 
 function counts({ decoys }: Configuration): { decoys: number; ports: number } {

@@ -7,13 +7,15 @@ import { createJsonFormatter } from '../format/json.ts';
 import { createLineFormatter, type LineFormatter, type Origin } from '../format/line.ts';
 import { createPrettyFormatter } from '../format/pretty.ts';
 import { createConsole } from '../sinks/console.ts';
-import { openLogWriter } from '../sinks/log-writer.ts';
+import { type LogWriter, type LogWriterSettings, openLogWriter } from '../sinks/log-writer.ts';
 import type { RecorderSinks } from '../sinks/recorder.ts';
 import type { Sink } from '../sinks/sink.ts';
 import type { Voice } from '../voice.ts';
 
 export interface OpenSinksOptions {
   readonly configuration: Configuration;
+  /** The log that is open already, where its path stays. */
+  readonly file?: LogWriter | undefined;
   readonly voice: Voice;
   /** Standard output, and whether it is a terminal. */
   readonly stdout: { readonly fd: number; readonly isTerminal: boolean };
@@ -23,24 +25,31 @@ export interface OpenSinksOptions {
   readonly onLogClosed: (lostLines: number) => void;
 }
 
+/** The sinks of a configuration. */
+export interface OpenedSinks extends RecorderSinks {
+  readonly file: LogWriter;
+}
+
 /**
  * Opens everything that the configuration wants events written to.
  * @throws UserError when the log file cannot be written
  */
-export function openSinks(options: OpenSinksOptions): RecorderSinks {
-  const { sensor } = options.configuration;
-  const origin = { sensor, pid: process.pid };
-  return { file: openLog(options, origin), others: openConsole(options, origin) };
+export function openSinks(options: OpenSinksOptions): OpenedSinks {
+  const { origin } = logSettings(options.configuration);
+  return { file: options.file ?? openLog(options), others: openConsole(options, origin) };
 }
 
-function openLog({ configuration, voice, onRecovery, onLogClosed }: OpenSinksOptions, origin: Origin) {
-  const { path, mode } = configuration.log.file;
+/** What of a configuration an open log can take over. */
+export function logSettings({ sensor, log, limits }: Configuration): LogWriterSettings {
+  return { origin: { sensor, pid: process.pid }, mode: log.file.mode, maxPendingLines: limits.pendingLines };
+}
+
+function openLog({ configuration, voice, onRecovery, onLogClosed }: OpenSinksOptions): LogWriter {
+  const { path } = configuration.log.file;
   try {
     return openLogWriter({
       path,
-      mode,
-      origin,
-      maxPendingLines: configuration.limits.pendingLines,
+      ...logSettings(configuration),
       onTrouble: (error) =>
         voice.warning(`cannot write the log ${path}: ${reason(error, path)}; lines wait in memory`),
       onRecovery: () => {
@@ -98,7 +107,10 @@ function openConsole({ configuration, voice, stdout }: OpenSinksOptions, origin:
   if (format === undefined) return [];
   const onDropped = (lines: number) =>
     voice.warning(`${lines} lines not shown, the terminal was too slow; the log has them`);
-  return [createConsole({ fd: stdout.fd, format, onDropped })];
+  const sink = createConsole({ fd: stdout.fd, format, onDropped });
+  if (sink === undefined)
+    voice.warning("the terminal is another user's: events are not shown; the log has them");
+  return sink === undefined ? [] : [sink];
 }
 
 function consoleFormat(mode: ConsoleMode, isTerminal: boolean, origin: Origin): LineFormatter | undefined {

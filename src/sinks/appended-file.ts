@@ -27,6 +27,8 @@ export interface AppendedFileOptions {
 export interface AppendedFile {
   /** Lines taken and not yet written. */
   readonly pendingLines: number;
+  /** Permission bits of a file that is made from now on. */
+  changeMode(mode: number): void;
   /** Takes a line without its line feed. */
   append(line: string): void;
   /** Writes what is pending, all in one write; what cannot be written stays and is tried again later. */
@@ -48,7 +50,8 @@ const LINE_FEED = 10;
  */
 export function openAppendedFile(options: AppendedFileOptions): AppendedFile {
   const { path, onTrouble, onRecovery, onTornLine } = options;
-  let fd = open(options);
+  let { mode } = options;
+  let fd = open(path, mode);
   let identity = fstatSync(fd);
   let torn = endsInsideLine(fd, identity.size);
   if (torn) onTornLine();
@@ -67,6 +70,9 @@ export function openAppendedFile(options: AppendedFileOptions): AppendedFile {
   return {
     get pendingLines() {
       return freshLines + waitingLines;
+    },
+    changeMode(wanted) {
+      mode = wanted;
     },
     append(line) {
       fresh += `${line}\n`;
@@ -98,8 +104,13 @@ export function openAppendedFile(options: AppendedFileOptions): AppendedFile {
 
   /** Opens the path anew when it no longer names the open file: renamed, recreated or deleted. */
   function followPath(): void {
-    if (sameFile(statSync(path, { throwIfNoEntry: false }), identity)) return;
-    const next = open(options);
+    const stats = statSync(path, { throwIfNoEntry: false });
+    if (sameFile(stats, identity)) {
+      // somebody emptied it, to free the disk for one: the beginning of a line that was cut off went with the rest
+      if (written > 0 && stats.size < written) written = 0;
+      return;
+    }
+    const next = open(path, mode);
     closeSync(fd);
     fd = next;
     identity = fstatSync(fd);
@@ -136,8 +147,10 @@ export function openAppendedFile(options: AppendedFileOptions): AppendedFile {
   }
 
   function succeeded(): void {
-    if (retryMs > RETRY_FIRST_MS) onRecovery();
+    const recovered = retryMs > RETRY_FIRST_MS;
+    // first, because what onRecovery writes may fail or succeed in its turn
     retryMs = RETRY_FIRST_MS;
+    if (recovered) onRecovery();
   }
 
   function failed(error: Error): void {
@@ -174,7 +187,7 @@ export function openAppendedFile(options: AppendedFileOptions): AppendedFile {
   }
 }
 
-function open({ path, mode }: AppendedFileOptions): number {
+function open(path: string, mode: number): number {
   const fd = openOrMake(path, mode);
   if (fstatSync(fd).isFile()) return fd;
   closeSync(fd);
@@ -216,6 +229,6 @@ function countLines(text: string): number {
   return lines;
 }
 
-function sameFile(a: Stats | undefined, b: Stats): boolean {
+function sameFile(a: Stats | undefined, b: Stats): a is Stats {
   return a !== undefined && a.ino === b.ino && a.dev === b.dev;
 }

@@ -1,4 +1,5 @@
 import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import { isatty } from 'node:tty';
 import { isErrnoException } from '../errors.ts';
 import type { LineFormatter } from '../format/line.ts';
 import type { Sink } from './sink.ts';
@@ -18,9 +19,12 @@ const RETRY_MS = 50;
 /**
  * Shows events on standard output, which may be a terminal that somebody stopped with Ctrl-S or a pipe that nobody
  * reads: it drops and counts lines rather than hold up the log file. A reader that goes away ends the sink quietly.
+ * @returns undefined for a terminal that cannot be written to without waiting, as that of another user after su
  */
-export function createConsole({ fd, format, onDropped }: ConsoleOptions): Sink {
-  const { output, ours } = openWithoutWaiting(fd);
+export function createConsole({ fd, format, onDropped }: ConsoleOptions): Sink | undefined {
+  const opened = openWithoutWaiting(fd);
+  if (opened === undefined) return undefined;
+  const { output, ours } = opened;
   let pending = '';
   let dropped = 0;
   let gone = false;
@@ -69,13 +73,13 @@ export function createConsole({ fd, format, onDropped }: ConsoleOptions): Sink {
 
 /**
  * The same file through a descriptor of our own that does not wait; setting it on the given one would change it for
- * the shell and every program that shares it. A socket, or a terminal of another user, cannot be opened again.
+ * the shell and every program that shares it. A socket cannot be opened again, but Node's does not wait.
  */
-function openWithoutWaiting(fd: number): { output: number; ours: boolean } {
+function openWithoutWaiting(fd: number): { output: number; ours: boolean } | undefined {
   try {
     const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_NONBLOCK | constants.O_NOCTTY;
     return { output: openSync(`/proc/self/fd/${fd}`, flags), ours: true };
   } catch {
-    return { output: fd, ours: false };
+    return isatty(fd) ? undefined : { output: fd, ours: false };
   }
 }

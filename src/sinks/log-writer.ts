@@ -4,10 +4,16 @@ import { type AppendedFile, type AppendedFileOptions, openAppendedFile } from '.
 import { FileTransport, type LogRecord } from './file-transport.ts';
 import type { BoundedSink } from './sink.ts';
 
-export interface LogWriterOptions extends AppendedFileOptions {
+/** What may change while the log stays open. */
+export interface LogWriterSettings {
   readonly origin: Origin;
+  /** Permission bits of a file that is made anew. */
+  readonly mode: number;
   /** Lines that may wait for a file that cannot be written. */
   readonly maxPendingLines: number;
+}
+
+export interface LogWriterOptions extends AppendedFileOptions, LogWriterSettings {
   /** Called once at the end, with the number of lines that could not be written; also with 0. */
   readonly onClosed: (lostLines: number) => void;
 }
@@ -15,17 +21,28 @@ export interface LogWriterOptions extends AppendedFileOptions {
 // longer than a disk takes to come back from a short fault, shorter than a service manager's patience
 const CLOSE_DEADLINE_MS = 2000;
 
+export interface LogWriter extends BoundedSink {
+  /** Changes the settings of a log whose path stays: two writers of one file would cut each other's lines. */
+  change(settings: LogWriterSettings): void;
+}
+
 /**
  * The sink that fail2ban reads: each event a line of a file, written by winston.
  * @throws what openAppendedFile throws
  */
-export function openLogWriter(options: LogWriterOptions): BoundedSink {
-  const format = createLineFormatter(options.origin);
+export function openLogWriter(options: LogWriterOptions): LogWriter {
+  let format = createLineFormatter(options.origin);
+  let { maxPendingLines } = options;
   const file = openAppendedFile(options);
   const logger = createLogger(file);
   return {
-    hasRoom: () => file.pendingLines < options.maxPendingLines,
+    hasRoom: () => file.pendingLines < maxPendingLines,
     write: (event) => void logger.write(toRecord(format(event))),
+    change(settings) {
+      format = createLineFormatter(settings.origin);
+      maxPendingLines = settings.maxPendingLines;
+      file.changeMode(settings.mode);
+    },
     flush: () => file.flush(),
     close: async () => options.onClosed(await file.close(CLOSE_DEADLINE_MS)),
   };

@@ -10,6 +10,8 @@ export interface Recorder {
   flush(): void;
   /** Replaces sinks at a reload; the ids go on. */
   use(sinks: RecorderSinks): void;
+  /** Counts lines that a sink took and could not write; a later line tells of them. */
+  lose(lines: number): void;
   /** Events lost that no line tells of yet. */
   readonly lost: number;
 }
@@ -33,6 +35,9 @@ export function createRecorder(initial: RecorderSinks, instance: string = random
     flush,
     use: (sinks) => {
       ({ file, others } = sinks);
+    },
+    lose: (lines) => {
+      lost += lines;
     },
     get lost() {
       return lost;

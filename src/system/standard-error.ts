@@ -9,12 +9,16 @@ const RETRY_MS = 50;
 
 /**
  * A writer to standard error that never waits for its reader. Node waits for a terminal, even one that somebody stopped
- * with Ctrl-S: a message at a reload would keep the listener from its connections. Pipes and sockets
- * do not make it wait.
+ * with Ctrl-S: a message at a reload would keep the listener from its connections. Pipes and sockets do not make it
+ * wait, but would let messages pile up without a bound.
  */
 export function createErrorWriter(): (text: string) => void {
   const terminal = isatty(FD) ? openWithoutWaiting() : undefined;
-  return terminal === undefined ? (text) => void process.stderr.write(text) : createPatientWriter(terminal);
+  return terminal === undefined ? writeWithinBound : createPatientWriter(terminal);
+}
+
+function writeWithinBound(text: string): void {
+  if (process.stderr.writableLength < MAX_PENDING_BYTES) process.stderr.write(text);
 }
 
 /** The terminal through a descriptor of our own: the given one is shared with the shell, which relies on waiting. */

@@ -186,6 +186,27 @@ test('what is queued on a listener that is removed is accepted first', async (co
   await Promise.all(knocks);
 });
 
+test('a listener that is removed is closed before its last batch is written, which takes time', async (context) => {
+  const order: string[] = [];
+  const listener = openListener(native, { decoy: 'test', port: 0, address: '127.0.0.1' });
+  const noting: Native = {
+    ...native,
+    close(fd) {
+      if (fd === listener.fd) order.push('listener closed');
+      return native.close(fd);
+    },
+  };
+  const onConnections = () => order.push('batch written');
+  const acceptor = createAcceptor({ native: noting, onConnections, onTrouble: () => assert.fail() });
+  context.after(() => acceptor.close());
+  const done = knock(portOf(listener));
+  await waitFor(() => queued(listener) === 1, { deadlineMs: 5000, what: 'a queued connection' });
+  acceptor.add(listener);
+  acceptor.remove(listener);
+  assert.deepEqual(order, ['listener closed', 'batch written']);
+  await done;
+});
+
 /** tcpi_unacked of a listening socket is the length of its accept queue. */
 function queued({ fd }: Listener): number {
   const info = Buffer.alloc(104);

@@ -106,6 +106,56 @@ test('a full disk that is freed again: what waited within the bound is written, 
   assert.deepEqual([differences.duplicated, differences.invented], [[], []]);
 });
 
+test('a reload while lines wait for a full disk keeps them, with the log that they wait for', async (context) => {
+  const disk = mountTinyDisk(context, 512);
+  const honeyport = await startHoneyport({ config: CONFIG, dir: disk });
+  context.after(() => honeyport.stop());
+  const ballast = join(disk, 'ballast');
+  writeFileSync(ballast, Buffer.alloc(freeBytes(disk)));
+  const { established } = await knock(300);
+  await honeyport.waitForStderr(/cannot write the log/);
+  // the disk is full, so the file is edited in place, where it has room left in its page
+  const config = readFileSync(honeyport.configFile, 'latin1');
+  writeFileSync(honeyport.configFile, `${config.replace('console: off', 'console: line')}sensor: renamed\n`);
+  await honeyport.waitForStderr(/reloaded: 1 decoy, 1 port\n/);
+  rmSync(ballast);
+  await waitForConnects(300, honeyport.logFile);
+  await honeyport.waitForLine(/ renamed honeyport\[\d+\]: reload result=applied /);
+  assert.deepEqual(compareLogWithManifest(honeyport.lines(), established), NOTHING);
+  assertWhole(honeyport.lines());
+});
+
+test('a reload to another log while lines wait for a full disk: what the old one loses is counted in the new', async (context) => {
+  const disk = mountTinyDisk(context, 64);
+  const old = join(disk, 'old.log');
+  const config = (log: string) => CONFIG.replaceAll('LOG', log);
+  const honeyport = await startHoneyport({ config: config(old) });
+  context.after(() => honeyport.stop());
+  writeFileSync(join(disk, 'ballast'), Buffer.alloc(freeBytes(disk)));
+  const { established } = await knock(300);
+  await honeyport.waitForStderr(/cannot write the log/);
+  writeFileSync(honeyport.configFile, config(honeyport.logFile));
+  await honeyport.waitForLine(/: suppressed count=\d+ reason=queue /);
+  await honeyport.waitForStderr(
+    new RegExp(`error: \\d+ lines are lost: the log ${old} could not be written\\n`),
+  );
+  const counted = suppressed(honeyport.lines());
+  assert.equal(connects(old).length + counted, established.length);
+});
+
+test('a log that is emptied to free the disk begins with a whole line', async (context) => {
+  const disk = mountTinyDisk(context, 64);
+  const logFile = join(disk, 'honeyport.log');
+  const honeyport = await startHoneyport({ config: CONFIG.replaceAll('LOG', logFile) });
+  context.after(() => honeyport.stop());
+  await knock(450);
+  await honeyport.waitForStderr(/cannot write the log/);
+  writeFileSync(logFile, '');
+  await honeyport.waitForStderr(/can be written again/);
+  assertWhole(readLines(logFile));
+  assert.equal(honeyport.stderr().match(/can be written again/g)!.length, 1);
+});
+
 test('a disk that stays full at the end: what is lost is said, and the exit code tells', async (context) => {
   const disk = mountTinyDisk(context, 64);
   const honeyport = await startHoneyport({ config: CONFIG, dir: disk });

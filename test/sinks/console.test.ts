@@ -34,7 +34,7 @@ test('a pipe that nobody reads holds nothing up; what is left out is counted onc
     fd: writer,
     format: () => 'x'.repeat(99),
     onDropped: (lines) => dropped.push(lines),
-  });
+  })!;
   const written = 20_000;
   for (let n = 0; n < written; n++) {
     sink.write(EVENT);
@@ -58,7 +58,7 @@ test('a pipe that nobody reads holds nothing up; what is left out is counted onc
 
 test('a reader that goes away ends the sink quietly', async (context) => {
   const { reader, writer } = openPipe(temporaryDirectory(context));
-  const sink = createConsole({ fd: writer, format: () => 'x', onDropped: () => assert.fail() });
+  const sink = createConsole({ fd: writer, format: () => 'x', onDropped: () => assert.fail() })!;
   closeSync(reader);
   for (let n = 0; n < 3; n++) {
     sink.write(EVENT);

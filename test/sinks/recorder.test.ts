@@ -77,6 +77,15 @@ test('a loss is told before the event that finds room again', () => {
   );
 });
 
+test('what a sink took and lost is told like what found no room', () => {
+  const file = createRoom(10);
+  const recorder = createRecorder({ file, others: [] }, 'inst');
+  recorder.lose(3);
+  recorder.flush();
+  const { time, ...suppressed } = file.events[0]!;
+  assert.deepEqual(suppressed, { kind: 'suppressed', count: 3, reason: 'queue', id: 'inst.1' });
+});
+
 test('sinks that are replaced get the next ids', () => {
   const before = createRoom(10);
   const after = createRoom(10);
