@@ -62,11 +62,14 @@ for (const [family, source] of [
     await start(CONFIG, ['net.ipv4.tcp_syncookies=2']);
     const { established } = await connectRealPeers(network.sensor[family], source, 100);
     assert.equal(established.length, 100);
-    // at times the kernel takes a peer's last segment for a second handshake: its cookie is still good
-    await waitFor(() => lines('withheld').length === cookiesReceived(), {
+    // more than one line a peer is right, too: the kernel may take its last segment, whose cookie is still good, for a
+    // second handshake
+    const peers = () => new Set(lines('withheld').map((line) => / src=(\S+)/.exec(line)![1]));
+    await waitFor(() => peers().size === 100, {
       deadlineMs: 10_000,
-      what: 'a line a cookie',
+      what: () => `100 peers, got ${peers().size}`,
     });
+    assert.ok(lines('withheld').length <= cookiesReceived());
     assert.equal(lines('connect').length, 0);
     for (const { src, spt, dst } of established) {
       const line = new RegExp(
@@ -102,10 +105,9 @@ test('in a flood of spoofed SYNs nobody who came in by a cookie is a connect, an
   await waitFor(() => peers().size === established.length, { deadlineMs: 10_000, what: 'all real peers' });
   const cookies = cookiesReceived();
   assert.ok(cookies > 0, 'the kernel used no cookies: the flood was too weak');
-  await waitFor(() => lines('withheld').length === cookies, {
-    deadlineMs: 5000,
-    what: `${cookies} withheld lines`,
-  });
+  assert.ok(lines('withheld').length > 0 && lines('withheld').length <= cookies);
+  // the kernel keeps the SYN of every connection but those it accepts from a cookie
+  for (const line of lines('connect')) assert.match(line, / ttl=64 win=\d+ syn=/);
   assert.deepEqual([...peers()].sort(), established.map(({ src }) => src).sort());
 });
 
