@@ -30,7 +30,7 @@ export function createListeners(native: Native, acceptor: Acceptor): Listeners {
   function replace(endpoints: readonly Endpoint[]): void {
     const wanted = new Map(endpoints.map((endpoint) => [keyOf(endpoint), endpoint]));
     const leaving = [...open.values()].filter(({ endpoint }) => !wanted.has(keyOf(endpoint)));
-    const leavingPorts = new Map(leaving.map((listener) => [listener.endpoint.port, listener]));
+    const leavingPorts = new Set(leaving.map(({ endpoint }) => endpoint.port));
     const missing = endpoints.filter((endpoint) => !open.has(keyOf(endpoint)));
     // a port that only changes its address is taken: its old listener has to go first, so it is done last
     const moved = missing.filter(({ port }) => leavingPorts.has(port));
