@@ -10,8 +10,6 @@ import { createVoice, reportUserError } from './voice.ts';
 
 // Node opens its debugger on SIGUSR1, for anybody on the host to use, unless the program listens to the signal
 process.on('SIGUSR1', () => voice.warning('SIGUSR1 has no meaning here; SIGHUP reloads'));
-// a log over the file size limit is an error of its write, not the end of the program
-process.on('SIGXFSZ', () => {});
 // a reader that goes away, as `head` does, ends what is shown to it and nothing else
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 
