@@ -12,6 +12,7 @@ import {
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { debian13Argv, debian13Root } from './debian13.ts';
+import { readLines } from './listener.ts';
 import { exitOnSignals, type Host, type Network } from './namespaces.ts';
 import { requireProgram } from './programs.ts';
 import { waitFor } from './wait.ts';
@@ -59,13 +60,33 @@ function removeTemporaryDirectories(): void {
   for (const directory of temporaryDirectories) rmSync(directory, { recursive: true, force: true });
 }
 
-/** Makes a copy of a release's stock /etc/fail2ban with honeyport's files in it, as an installation has them. */
+/**
+ * Makes a copy of a release's stock /etc/fail2ban with honeyport's files in it, as an installation has them.
+ *
+ * @param directory where it is made; what the shipped jail has below /var/log/honeyport is in `../log` then
+ */
 export function makeConfiguration(directory: string, release: Release = 'host'): void {
   if (release === 'host') requireProgram('fail2ban-server');
   const stock = release === 'host' ? '/etc/fail2ban' : join(debian13Root(), 'etc/fail2ban');
   // What the administrator of this machine changed is not stock.
   cpSync(stock, directory, { recursive: true, filter: (source) => !source.endsWith('.local') });
+  copyShipped(directory);
+}
+
+/** Copies honeyport's files into a configuration, which installs or upgrades them. */
+export function copyShipped(directory: string): void {
   cpSync(SHIPPED_DIR, directory, { recursive: true });
+  mkdirSync(logDirectory(directory), { recursive: true });
+  const jail = join(directory, 'jail.d/honeyport.conf');
+  const text = readFileSync(jail, 'utf8');
+  // Comments stay: what they show is for the user's own files.
+  const located = text.replaceAll(/^([^#].*)\/var\/log\/honeyport\b/gm, `$1${logDirectory(directory)}`);
+  writeFileSync(jail, located);
+}
+
+/** What is /var/log/honeyport for a configuration; nothing of a test is written into the machine's own. */
+function logDirectory(configuration: string): string {
+  return join(dirname(configuration), 'log');
 }
 
 /** The command line that runs a program of a release's fail2ban, which sees `binds` at their own paths. */
@@ -109,6 +130,8 @@ export interface Fail2banOptions {
 /** A running fail2ban server with everything private: configuration, socket, database, log. */
 export interface Fail2ban {
   readonly directory: string;
+  /** Its /etc/fail2ban. */
+  readonly configuration: string;
   /** fail2ban-client's output; throws when it fails. */
   client(...command: string[]): string;
   /** What fail2ban wrote into its own log so far. */
@@ -120,6 +143,16 @@ export interface Fail2ban {
   ruleset(): string;
   /** Waits until an address is in the kernel, which is some milliseconds after the ban. */
   waitForBlock(address: string): Promise<void>;
+  /** The output of its release's nft on the host that it runs on; throws when it fails. */
+  nft(...args: string[]): string;
+  /** Lines of the shipped jail's `log`. */
+  banLines(): string[];
+  /** Writes jail.local anew, as `jails` of the options; `reload` reads it. */
+  configure(jails: string): void;
+  /** Ends the server: in order, or with SIGKILL as a crash does. */
+  stop(signal?: 'SIGTERM' | 'SIGKILL'): Promise<void>;
+  /** Starts the server again after `stop`, with the database and everything else as it was left. */
+  start(): Promise<void>;
   dispose(): Promise<void>;
 }
 
@@ -130,6 +163,7 @@ export interface Fail2ban {
  */
 export async function startFail2ban(options: Fail2banOptions): Promise<Fail2ban> {
   const { network, release = 'host', host = network.sensor } = options;
+  let { jails } = options;
   const directory = temporaryDirectory();
   const binds = [directory, ...(options.binds ?? [])];
   const configuration = join(directory, 'etc');
@@ -137,27 +171,36 @@ export async function startFail2ban(options: Fail2banOptions): Promise<Fail2ban>
   const log = () => (existsSync(logFile) ? readFileSync(logFile, 'utf8') : '');
   const access = ['-c', configuration, '-s', join(directory, 'socket'), '-p', join(directory, 'pid')];
   makeConfiguration(configuration, release);
-  writeFiles(configuration, { ...options.files, ...settings(directory, options.jails) });
+  writeFiles(configuration, { ...options.files, ...settings(directory, jails) });
 
-  const server = inNamespace(
-    host,
-    fail2banArgv(release, ['fail2ban-server', ...access, '-f', 'start'], binds),
-  );
+  // As the packaged units do: -x for the socket that a killed server left.
+  const run = fail2banArgv(release, ['fail2ban-server', ...access, '-xf', 'start'], binds);
+  let server: ChildProcess | undefined;
   const client = (...command: string[]) =>
     output(fail2banArgv(release, ['fail2ban-client', ...access, ...command], binds));
   const banned = (jail = 'honeyport') => client('get', jail, 'banip').split(/\s+/).filter(Boolean);
   // Debian 12's nft does not survive a rule set that Debian 13's has made.
-  const ruleset = () => network.run(host, fail2banArgv(release, ['nft', 'list', 'ruleset'], [])).stdout;
-  const dispose = async () => {
-    await stop(server);
-    rmSync(directory, { recursive: true, force: true });
+  const nft = (...args: string[]) => {
+    const { code, stdout, stderr } = network.run(host, fail2banArgv(release, ['nft', ...args], []));
+    if (code !== 0) throw new Error(`Expected nft ${args.join(' ')} to succeed, got ${code}: ${stderr}`);
+    return stdout;
   };
-  try {
-    await started(server, jailNames(options.jails), log);
+  const ruleset = () => nft('list', 'ruleset');
+  const start = async () => {
+    const before = log().length;
+    server = inNamespace(host, run);
+    await started(server, jailNames(jails), () => log().slice(before));
     await waitFor(() => client('ping').includes('pong'), {
       deadlineMs: DEADLINE_MS,
       what: "fail2ban's answer",
     });
+  };
+  const dispose = async () => {
+    if (server !== undefined) await stop(server);
+    rmSync(directory, { recursive: true, force: true });
+  };
+  try {
+    await start();
   } catch (error) {
     await dispose();
     throw error;
@@ -165,10 +208,19 @@ export async function startFail2ban(options: Fail2banOptions): Promise<Fail2ban>
   const bound = (what: string) => ({ deadlineMs: DEADLINE_MS, everyMs: 100, what });
   return {
     directory,
+    configuration,
     client,
     log,
     banned,
     ruleset,
+    nft,
+    banLines: () => readLines(join(logDirectory(configuration), 'bans.log')),
+    configure(changed) {
+      jails = changed;
+      writeFiles(configuration, { 'jail.local': jailLocal(jails) });
+    },
+    stop: (signal) => stop(server!, signal),
+    start,
     dispose,
     async waitForBan(address, jail) {
       await waitFor(() => banned(jail).includes(address), bound(`the ban of ${address}`));
@@ -185,7 +237,7 @@ export async function startFail2ban(options: Fail2banOptions): Promise<Fail2ban>
   };
 }
 
-/** A server's own files beside it, and the given jails; Debian enables sshd, whose log a test host has not. */
+/** A server's own files beside it, and the given jails. */
 function settings(directory: string, jails: string): Record<string, string> {
   const own = ['socket', 'pid', 'sqlite3', 'log'].map((name) => join(directory, name));
   const [socket, pid, database] = own;
@@ -196,8 +248,13 @@ socket = ${socket}
 pidfile = ${pid}
 dbfile = ${database}
 `,
-    'jail.local': `[sshd]\nenabled = false\n\n${jails}`,
+    'jail.local': jailLocal(jails),
   };
+}
+
+/** Debian enables sshd, whose log a test host has not. */
+function jailLocal(jails: string): string {
+  return `[sshd]\nenabled = false\n\n${jails}`;
 }
 
 function writeFiles(directory: string, files: Readonly<Record<string, string>>): void {
@@ -237,10 +294,10 @@ async function started(server: ChildProcess, jails: readonly string[], log: () =
 }
 
 /** Ends the server in order, so that it takes its rules back; by force when it does not come to an end. */
-async function stop(server: ChildProcess): Promise<void> {
+async function stop(server: ChildProcess, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
   const ended = () => server.exitCode !== null || server.signalCode !== null;
   if (ended()) return;
-  server.kill('SIGTERM');
+  server.kill(signal);
   try {
     await waitFor(ended, { deadlineMs: STOP_TIMEOUT_MS, what: 'the end of fail2ban' });
   } catch (error) {

@@ -9,7 +9,7 @@ const NAME_PREFIX = 'hp';
 
 const RUN_TIMEOUT_MS = 30_000;
 
-/** One of the two hosts of a network. */
+/** A host of a network. */
 export interface Host {
   /** Name of the network namespace. */
   readonly namespace: string;
@@ -31,7 +31,9 @@ export interface RunOptions {
   readonly cwd?: string;
 }
 
-/** What a TCP connection attempt came to: `open`, `timeout`, or the error's code, such as `ECONNREFUSED`. */
+/**
+ * What an attempt came to: `open` (over UDP: an answer), `timeout`, or the error's code, such as `ECONNREFUSED`.
+ */
 export type Attempt = 'open' | 'timeout' | `E${string}`;
 
 export interface AttemptOptions {
@@ -39,10 +41,12 @@ export interface AttemptOptions {
   readonly from: string;
   readonly to: string;
   readonly port: number;
+  /** Default: tcp. */
+  readonly protocol?: 'tcp' | 'udp';
   readonly timeoutMs?: number;
 }
 
-/** Two hosts on one wire, cut off from everything else. */
+/** Two hosts on one wire, cut off from everything else; a third one behind the sensor, where it is wanted. */
 export interface Network {
   readonly sensor: Host;
   readonly attacker: Host;
@@ -52,7 +56,12 @@ export interface Network {
   spawn(host: Host, argv: readonly string[], options?: SpawnOptions): ChildProcess;
   /** Makes every address of a prefix, such as 198.18.0.0/16 or 2001:db8:5::/64, one of the attacker's own. */
   addSources(prefix: string): void;
-  /** Tries a TCP connection from the attacker. */
+  /**
+   * Adds a host that is reached through the sensor alone, as a container is: the sensor forwards to it, and the
+   * attacker has a route there. Once per network.
+   */
+  addHostBehind(): Host;
+  /** Tries to reach a port from the attacker, with a TCP connection or a datagram. */
   connect(options: AttemptOptions): Promise<Attempt>;
   dispose(): void;
 }
@@ -66,17 +75,18 @@ let networks = 0;
 export function createNetwork(): Network {
   removeAbandoned();
   networks += 1;
-  const host = (name: string, end: number): Host => ({
-    namespace: `${NAME_PREFIX}-${process.pid}-${networks}-${name}`,
-    ipv4: `10.99.${networks}.${end}`,
-    ipv6: `fd00:99:${networks}::${end}`,
+  const number = networks;
+  const host = (name: string, end: number, wire = 99): Host => ({
+    namespace: `${NAME_PREFIX}-${process.pid}-${number}-${name}`,
+    ipv4: `10.${wire}.${number}.${end}`,
+    ipv6: `fd00:${wire}:${number}::${end}`,
   });
   const sensor = host('sensor', 1);
   const attacker = host('attacker', 2);
+  const behind = host('behind', 2, 98);
   const dispose = () => {
     process.off('exit', dispose);
-    removeNamespace(sensor.namespace);
-    removeNamespace(attacker.namespace);
+    for (const { namespace } of [sensor, attacker, behind]) removeNamespace(namespace);
   };
   // First of all: programs must have ended when others remove the directories that they write to.
   process.prependOnceListener('exit', dispose);
@@ -101,38 +111,55 @@ export function createNetwork(): Network {
       const gateway = prefix.includes(':') ? attacker.ipv6 : attacker.ipv4;
       ip('-n', sensor.namespace, 'route', 'add', prefix, 'via', gateway);
     },
+    addHostBehind() {
+      connectBehind(sensor, attacker, behind, host('sensor', 1, 98));
+      return behind;
+    },
     connect: (options) => attempt(attacker, options),
     dispose,
   };
 }
 
 function connectHosts(sensor: Host, attacker: Host): void {
-  for (const { namespace } of [sensor, attacker]) ip('netns', 'add', namespace);
-  // Duplicate address detection would keep IPv6 from working for a second or two.
-  const noDetection = 'echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad';
-  for (const { namespace } of [sensor, attacker]) ip('netns', 'exec', namespace, 'sh', '-c', noDetection);
-  ip(
-    '-n',
-    sensor.namespace,
-    'link',
-    'add',
-    'wire',
-    'type',
-    'veth',
-    'peer',
-    'name',
-    'wire',
-    'netns',
-    attacker.namespace,
-  );
-  for (const { namespace, ipv4, ipv6 } of [sensor, attacker]) {
-    ip('-n', namespace, 'link', 'set', 'lo', 'up');
-    ip('-n', namespace, 'address', 'add', `${ipv4}/24`, 'dev', 'wire');
-    ip('-n', namespace, 'address', 'add', `${ipv6}/64`, 'dev', 'wire');
-    ip('-n', namespace, 'link', 'set', 'wire', 'up');
-  }
+  for (const { namespace } of [sensor, attacker]) addNamespace(namespace);
+  connectWire('wire', sensor, attacker);
   // IPv6, unlike IPv4, refuses to bind an address that only a local route makes one's own (see addSources).
   ip('netns', 'exec', attacker.namespace, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv6/ip_nonlocal_bind');
+}
+
+/** `inside` is the sensor with its addresses on the new wire. */
+function connectBehind(sensor: Host, attacker: Host, behind: Host, inside: Host): void {
+  addNamespace(behind.namespace);
+  connectWire('inner', inside, behind, 200);
+  const forward = 'echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding';
+  ip('netns', 'exec', sensor.namespace, 'sh', '-c', forward);
+  for (const family of ['ipv4', 'ipv6'] as const) {
+    ip('-n', behind.namespace, 'route', 'add', 'default', 'via', inside[family]);
+    ip('-n', attacker.namespace, 'route', 'add', behind[family], 'via', sensor[family]);
+  }
+}
+
+function addNamespace(namespace: string): void {
+  ip('netns', 'add', namespace);
+  ip('-n', namespace, 'link', 'set', 'lo', 'up');
+  // Duplicate address detection would keep IPv6 from working for a second or two.
+  const noDetection = 'echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad';
+  ip('netns', 'exec', namespace, 'sh', '-c', noDetection);
+}
+
+/** Joins two hosts; when it returns, packets go both ways. */
+function connectWire(wire: string, one: Host, other: Host, index = 100): void {
+  // Ends with different numbers: the kernel takes its time, up to a second, over devices whose peer has their own.
+  const ends = ['type', 'veth', 'peer', 'name', wire, 'index', String(index + 1), 'netns', other.namespace];
+  ip('-n', one.namespace, 'link', 'add', wire, 'index', String(index), ...ends);
+  for (const { namespace, ipv4, ipv6 } of [one, other]) {
+    ip('-n', namespace, 'address', 'add', `${ipv4}/24`, 'dev', wire);
+    ip('-n', namespace, 'address', 'add', `${ipv6}/64`, 'dev', wire);
+    ip('-n', namespace, 'link', 'set', wire, 'up');
+  }
+  // IPv6 sends nothing before.
+  const isUp = `until [ "$(cat /sys/class/net/${wire}/operstate)" = up ]; do sleep 0.01; done`;
+  for (const { namespace } of [one, other]) ip('netns', 'exec', namespace, 'sh', '-c', isUp);
 }
 
 function runIn(host: Host, argv: readonly string[], options: RunOptions): Finished {
@@ -149,17 +176,27 @@ function runIn(host: Host, argv: readonly string[], options: RunOptions): Finish
   return { code: result.status ?? -1, stdout: result.stdout, stderr: result.stderr + note };
 }
 
-/** Prints what became of one connection attempt; a program, since a process cannot change its own namespace. */
+/** Prints what became of one attempt; a program, since a process cannot change its own namespace. */
 const ATTEMPT = `
-const [host, port, localAddress, timeout] = process.argv.slice(1);
+const [protocol, host, port, localAddress, timeout] = process.argv.slice(1);
 const end = (outcome) => { process.stdout.write(outcome); process.exit(); };
-const socket = require('node:net').connect({ host, port: Number(port), localAddress });
-socket.on('connect', () => end('open')).on('error', (error) => end(error.code));
+const attempts = {
+  tcp() {
+    const socket = require('node:net').connect({ host, port: Number(port), localAddress });
+    socket.on('connect', () => end('open')).on('error', (error) => end(error.code));
+  },
+  udp() {
+    const socket = require('node:dgram').createSocket(host.includes(':') ? 'udp6' : 'udp4');
+    socket.on('message', () => end('open')).on('error', (error) => end(error.code));
+    socket.bind(0, localAddress, () => socket.connect(Number(port), host, () => socket.send('x')));
+  },
+};
+attempts[protocol]();
 setTimeout(() => end('timeout'), Number(timeout));`;
 
 async function attempt(attacker: Host, options: AttemptOptions): Promise<Attempt> {
-  const { from, to, port, timeoutMs = 2_000 } = options;
-  const argv = [process.execPath, '-e', ATTEMPT, to, String(port), from, String(timeoutMs)];
+  const { from, to, port, protocol = 'tcp', timeoutMs = 2_000 } = options;
+  const argv = [process.execPath, '-e', ATTEMPT, protocol, to, String(port), from, String(timeoutMs)];
   const child = spawn(requireProgram('ip'), ['netns', 'exec', attacker.namespace, ...argv], {
     stdio: ['ignore', 'pipe', 'inherit'],
     timeout: timeoutMs + RUN_TIMEOUT_MS,
@@ -196,7 +233,7 @@ function endProcess(pid: number): void {
 function removeAbandoned(): void {
   const names = existsSync(NAMESPACE_DIR) ? readdirSync(NAMESPACE_DIR) : [];
   for (const name of names) {
-    const pid = new RegExp(`^${NAME_PREFIX}-(\\d+)-\\d+-(?:sensor|attacker)$`).exec(name)?.[1];
+    const pid = new RegExp(`^${NAME_PREFIX}-(\\d+)-\\d+-(?:sensor|attacker|behind)$`).exec(name)?.[1];
     if (pid !== undefined && !existsSync(`/proc/${pid}`)) removeNamespace(name);
   }
 }
