@@ -4,6 +4,7 @@ import { availableParallelism, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { formatBans, measureBans } from './bans.ts';
 import { compileC } from './compile.ts';
 import { type Contestant, honeyport, reference } from './contestant.ts';
 import {
@@ -21,12 +22,14 @@ import {
 import { format, summarize, summarizeLoads } from './report.ts';
 
 const USAGE = `Usage: npm run bench -- [--quick] [--million] [--rounds N] [--json FILE] [--cli FILE]
+       npm run bench -- --bans
 
   --quick      one short round
   --million    also memory after a million connections
   --rounds N   default 5
   --json FILE  the result for programs
-  --cli FILE   another build than dist/cli.js`;
+  --cli FILE   another build than dist/cli.js
+  --bans       bursts of bans instead, beside the stock action; as root, about three minutes`;
 
 const FULL: Sizes = { warmUp: 10_000, fullRate: 60_000, paced: 10_000, manyPorts: 5_000, burst: 5_000 };
 const QUICK: Sizes = { warmUp: 5_000, fullRate: 20_000, paced: 4_000, manyPorts: 2_000, burst: 5_000 };
@@ -35,6 +38,7 @@ interface Options {
   readonly rounds: number;
   readonly sizes: Sizes;
   readonly million: boolean;
+  readonly bans: boolean;
   readonly json: string | undefined;
   readonly cli: string;
 }
@@ -73,6 +77,7 @@ function readOptions(args: readonly string[]): Options | number {
       options: {
         quick: { type: 'boolean', default: false },
         million: { type: 'boolean', default: false },
+        bans: { type: 'boolean', default: false },
         rounds: { type: 'string' },
         json: { type: 'string' },
         cli: { type: 'string', default: fileURLToPath(new URL('../dist/cli.js', import.meta.url)) },
@@ -86,8 +91,8 @@ function readOptions(args: readonly string[]): Options | number {
     const rounds = Number(values.rounds ?? (values.quick ? 1 : 5));
     if (!Number.isInteger(rounds) || rounds < 1)
       throw new Error(`expected a number of rounds, got ${values.rounds}`);
-    const { million, json, cli } = values;
-    return { rounds, sizes: values.quick ? QUICK : FULL, million, json, cli };
+    const { million, bans, json, cli } = values;
+    return { rounds, sizes: values.quick ? QUICK : FULL, million, bans, json, cli };
   } catch (error) {
     console.error(`honeyport bench: error: ${(error as Error).message}\n${USAGE}`);
     return 2;
@@ -95,6 +100,10 @@ function readOptions(args: readonly string[]): Options | number {
 }
 
 async function bench(options: Options, directory: string): Promise<number> {
+  if (options.bans) {
+    console.log(formatBans(await measureBans(progress)));
+    return 0;
+  }
   await access(options.cli).catch(() => {
     throw new Error(`${options.cli} is missing: npm run build`);
   });

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import type { ChildProcess } from 'node:child_process';
-import { appendFileSync, cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
+import { SERVICE, startService } from '../support/bans.ts';
 import {
+  copyShipped,
   type Fail2ban,
   RELEASES,
   type Release,
@@ -17,8 +18,8 @@ import { waitFor } from '../support/wait.ts';
 
 const TELNET = 2323;
 const SSH = 2222;
-/** A port of the sensor that is no decoy. */
-const SERVICE = 8080;
+/** A dropped packet brings no answer. */
+const SILENCE_MS = 500;
 
 const CONFIGURATION = `sensor: web-1
 decoys:
@@ -26,23 +27,6 @@ decoys:
   - { name: ssh, ports: ${SSH} }
 log: { file: { path: LOG } }
 `;
-
-/** A service that answers over TCP by accepting and over UDP by echoing. */
-const SERVICE_PROGRAM = `
-require('node:net').createServer((socket) => socket.end()).listen(${SERVICE}, '::', () => {
-  const udp = require('node:dgram').createSocket('udp6');
-  udp.on('message', (message, peer) => udp.send(message, peer.port, peer.address));
-  udp.bind(${SERVICE}, '::', () => console.log('ready'));
-});`;
-
-/** Sends a datagram to the service and prints whether it came back. */
-const UDP_PROGRAM = `
-const [from, to] = process.argv.slice(1);
-const udp = require('node:dgram').createSocket(to.includes(':') ? 'udp6' : 'udp4');
-const end = (outcome) => { process.stdout.write(outcome); process.exit(); };
-udp.on('message', () => end('answered')).on('error', (error) => end(error.code));
-udp.bind(0, from, () => udp.connect(${SERVICE}, to, () => udp.send('x')));
-setTimeout(() => end('silence'), 1000);`;
 
 /** A sensor with the built listener on it, watched by a real fail2ban. */
 interface Stage {
@@ -72,14 +56,14 @@ for (const release of RELEASES) {
         ];
         for (const { from, to } of ends) {
           assert.equal(await network.connect({ from, to, port: SERVICE }), 'open');
-          assert.equal(udp(network, from, to), 'answered');
+          assert.equal(await network.connect({ from, to, port: SERVICE, protocol: 'udp' }), 'open');
           assert.equal(await network.connect({ from, to, port: TELNET }), 'open');
         }
         for (const { from, to } of ends) {
           await fail2ban.waitForBlock(from);
-          assert.equal(await network.connect({ from, to, port: SERVICE }), 'ECONNREFUSED');
-          assert.equal(await network.connect({ from, to, port: TELNET }), 'ECONNREFUSED');
-          assert.notEqual(udp(network, from, to), 'answered');
+          const ways = [{ port: SERVICE }, { port: TELNET }, { port: SERVICE, protocol: 'udp' as const }];
+          const outcomes = ways.map((way) => network.connect({ from, to, ...way, timeoutMs: SILENCE_MS }));
+          assert.deepEqual(await Promise.all(outcomes), ['timeout', 'timeout', 'timeout']);
         }
         assert.deepEqual(fail2ban.banned().sort(), [attacker.ipv4, attacker.ipv6].sort());
       });
@@ -204,21 +188,26 @@ logpath = LOG
         jails: '',
         files: { 'jail.d/honeyport.local': '[honeyport]\nenabled = true\nlogpath = LOG\n' },
       });
-      const etc = join(fail2ban.directory, 'etc');
+      const etc = fail2ban.configuration;
       appendFileSync(log, `${line(`connect ${endpoints('198.51.100.99')}`)}\n`);
       await fail2ban.waitForBlock('198.51.100.99');
 
-      cpSync(SHIPPED_DIR, etc, { recursive: true });
-      fail2ban.client('reload');
+      copyShipped(etc);
+      fail2ban.client('reload', '--restart', '--all');
+      const events = () =>
+        fail2ban.banLines().map((text) => / (ban|unban) src=198\.51\.100\.99 /.exec(text)?.[1]);
+      await waitFor(() => events().length === 3, { deadlineMs: 20_000, what: 'the ban to be restored' });
+      assert.deepEqual(events(), ['ban', 'unban', 'ban']);
       assert.deepEqual(fail2ban.banned(), ['198.51.100.99']);
       assert.match(fail2ban.ruleset(), /198\.51\.100\.99/);
 
-      for (const file of ['filter.d/honeyport.conf', 'jail.d/honeyport.conf', 'jail.d/honeyport.local']) {
-        rmSync(join(etc, file));
-      }
+      const shipped = readdirSync(SHIPPED_DIR, { recursive: true, encoding: 'utf8' });
+      const files = shipped.filter((name) => /\.(?:conf|py)$/.test(name));
+      for (const file of [...files, 'jail.d/honeyport.local']) rmSync(join(etc, file));
       fail2ban.client('reload');
       assert.match(fail2ban.client('status'), /Number of jail:\s+0$/m);
-      assert.doesNotMatch(fail2ban.ruleset(), /honeyport|198\.51\.100\.99/);
+      assert.equal(fail2ban.ruleset(), '');
+      assert.match(fail2ban.banLines().at(-1)!, / unban src=198\.51\.100\.99 reason=stop /);
     });
 
     test('the jail that nobody enabled yet does not stop fail2ban, though its log does not exist', async (context) => {
@@ -269,20 +258,6 @@ function watch(network: Network, log: string, options: StageOptions): Promise<Fa
     files: Object.fromEntries(located),
     binds: [dirname(log)],
   });
-}
-
-async function startService(network: Network): Promise<ChildProcess> {
-  const service = network.spawn(network.sensor, [process.execPath, '-e', SERVICE_PROGRAM]);
-  let said = '';
-  service.stdout!.setEncoding('utf8').on('data', (text: string) => {
-    said += text;
-  });
-  await waitFor(() => said.includes('ready'), { deadlineMs: 10_000, what: 'the service to listen' });
-  return service;
-}
-
-function udp(network: Network, from: string, to: string): string {
-  return network.run(network.attacker, [process.execPath, '-e', UDP_PROGRAM, from, to]).stdout;
 }
 
 /** The example that the jail's comment gives, without the comment signs. */

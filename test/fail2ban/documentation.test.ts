@@ -30,15 +30,40 @@ test('every documented form, with the rest of a line, is taken', (context) => {
 });
 
 test('the documented settings are those of the shipped jail', () => {
-  const rows = [...DOCUMENT.matchAll(/^\| `([a-z]+)` *\| `([^`]+)` *\|/gm)];
+  const change = DOCUMENT.slice(DOCUMENT.indexOf('## Change'), DOCUMENT.indexOf('## Whom not to block'));
+  const rows = [...change.matchAll(/^\| `([a-z.]+)` *\| `([^`]+)` *\|/gm)];
   assert.deepEqual(
     rows.map(([, key]) => key),
-    ['backend', 'logpath', 'maxretry', 'findtime', 'bantime', 'usedns', 'banaction'],
+    [
+      'backend',
+      'logpath',
+      'maxretry',
+      'findtime',
+      'bantime',
+      'bantime.increment',
+      'bantime.maxtime',
+      'usedns',
+      'banaction',
+      'action',
+    ],
   );
   for (const [, key, value] of rows) {
     const setting = JAIL.split('\n').find((line) => new RegExp(`^${key}\\s*=`).test(line));
     assert.equal(setting?.split('=').slice(1).join('=').trim(), value);
   }
+});
+
+test('the documented options of the action are all that it takes, with their defaults', () => {
+  const action = readFileSync(join(SHIPPED_DIR, 'action.d/honeyport_nftables.py'), 'utf8');
+  const parameters = /def __init__\(self, (table=[^)]*), \*\*/.exec(action)![1]!;
+  const taken = [...parameters.matchAll(/(\w+)=(?:"([^"]*)"|None)/g)].map(
+    ([, name, value]) => `${name} = ${value ?? "the host's name"}`,
+  );
+  const table = DOCUMENT.slice(DOCUMENT.indexOf('| option'), DOCUMENT.indexOf('### With mail'));
+  const documented = [...table.matchAll(/^\| `(\w+)` *\| (?:`([^`]+)`|([^|]+?)) *\|/gm)].map(
+    ([, name, value, words]) => `${name} = ${value ?? words}`,
+  );
+  assert.deepEqual(documented.sort(), taken.sort());
 });
 
 test('the shipped jail is off and leaves ignoreip to the administrator', () => {
@@ -57,5 +82,5 @@ test("the documented jail for some decoys is the one in the shipped jail's comme
       .map((line) => line.slice(indentation.length));
   };
   assert.deepEqual(example(DOCUMENT, '    '), example(JAIL, '#   '));
-  assert.equal(example(JAIL, '#   ').length, 10);
+  assert.equal(example(JAIL, '#   ').length, 11);
 });

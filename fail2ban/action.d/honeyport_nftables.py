@@ -1,0 +1,841 @@
+"""Fail2Ban action for honeyport: blocks thousands of addresses in seconds, with nftables
+
+A stock action starts a shell for each ban, which makes about 85 bans a second. This one runs inside the fail2ban
+server: ban and unban only note what is wanted and return; a thread brings the kernel to it, everything that has
+gathered in one nft transaction.
+
+Each jail has a chain and sets of its own in one table, so that an address in two jails stays blocked until both let
+it go. The chain hooks prerouting before conntrack and DNAT: what comes in, what is forwarded (to containers, too) and
+what belongs to open connections. The kernel's own timeouts end the bans of a fail2ban that was killed.
+
+Author:  the honeyport project
+Works with fail2ban 1.0.2 to 1.1.x and nft 1.0.6 or later.
+
+This file is replaced by upgrades; options go into the jail:
+
+    banaction = honeyport_nftables.py[mode=observe, prefix6=64]
+
+Options
+    mode       block: drop or reject; observe: count and log, let everything through. Default: block
+    blocktype  drop: silence; reject: a TCP reset or "administratively prohibited". Default: drop
+    prefix6    length of the prefix that a ban of one IPv6 address blocks, 32 to 128; the prefix is let go
+               with the last of its banned addresses. Default: 128, the address alone
+    table      name of the table, of the family inet. Default: honeyport
+    chain      the jail's chain is <chain>.<jail>. Default: prerouting
+    log        the file that gets a line for each ban and unban, or off. Default: /var/log/honeyport/bans.log
+    sensor     this host's name in those lines. Default: the host's name
+    nft        the program. Default: nft
+"""
+
+import collections
+import errno
+import ipaddress
+import os
+import random
+import re
+import socket
+import stat
+import string
+import struct
+import subprocess
+import threading
+import time
+
+from fail2ban.server.action import ActionBase
+
+# Before conntrack (-200) and DNAT (-100), even before the raw table (-300).
+PRIORITY = -310
+
+# fail2ban lifts a ban itself. It prolongs one that is found again, by lines that were on their way, without telling
+# its actions; the kernel must not be the first to forget.
+KERNEL_GRACE_SECONDS = 30
+
+# Nothing that needs an end lasts longer; beyond it nft's milliseconds could overflow.
+LONGEST_TIMEOUT_SECONDS = 100 * 365 * 86400
+
+# A transaction of 8,192 networks takes 0.1 s, in which an unban waits.
+NETWORKS_PER_TRANSACTION = 8192
+
+# About 100 MB of kernel memory. A jail that has more of them is misconfigured, or under an attack that fail2ban's own
+# memory does not survive.
+MOST_NETWORKS = 500_000
+
+MOST_WAITING_LINES = 100_000
+
+# How long fail2ban's threads may sleep before they look for lines and for found addresses. Its own 2 s let them sleep
+# 0.2, then 0.4, then 0.6 s; with less than 0.2 s they look every 0.2 s, which costs a thousandth of a core each.
+LONGEST_SLEEP_SECONDS = 0.1
+
+TICK_SECONDS = 1
+LONGEST_RETRY_SECONDS = 60
+NFT_TIMEOUT_SECONDS = 30
+
+# What a killed server left is replaced when the restored bans are in: nothing was banned for a while, or this is over.
+SETTLED_SECONDS = 3
+LONGEST_SETTLING_SECONDS = 60
+
+Ban = collections.namedtuple("Ban", "end count cause restored")
+"""end: seconds since the epoch, or FOREVER; cause: id of the line that led to it, or None"""
+
+FOREVER = float("inf")
+
+
+class Settings:
+    """The options, checked. Two are equal when they say the same."""
+
+    def __init__(self, table="honeyport", chain="prerouting", mode="block", blocktype="drop", prefix6="128",
+                 log="/var/log/honeyport/bans.log", sensor=None, nft="nft", **ignored):
+        unknown = set(ignored) - {"port", "protocol", "name"}
+        if unknown:
+            raise ValueError("Expected an option of honeyport_nftables, got %s" % ", ".join(sorted(unknown)))
+        # `%(action_)s` of jail.conf hands this tag to every action.
+        chain = "prerouting" if chain == "<known/chain>" else chain
+        self.table = self._name("table", table)
+        self.chain = self._name("chain", chain)
+        self.mode = self._choice("mode", mode, ("block", "observe"))
+        self.blocktype = self._choice("blocktype", blocktype, ("drop", "reject"))
+        self.prefix6 = self._length("prefix6", prefix6)
+        self.log = self._path("log", log)
+        self.sensor = self._sensor(sensor)
+        self.nft = nft
+
+    def __eq__(self, other):
+        return vars(self) == vars(other)
+
+    @staticmethod
+    def _name(option, value):
+        if re.match(r"[A-Za-z][A-Za-z0-9_-]{0,63}\Z", value):
+            return value
+        raise ValueError("%s: expected letters, digits, _ and -, got %r" % (option, value))
+
+    @staticmethod
+    def _choice(option, value, choices):
+        if value in choices:
+            return value
+        raise ValueError("%s: expected %s, got %r" % (option, " or ".join(choices), value))
+
+    @staticmethod
+    def _length(option, value):
+        if re.match(r"\d{1,3}\Z", str(value)) and 32 <= int(value) <= 128:
+            return int(value)
+        raise ValueError("%s: expected a length from 32 to 128, got %r" % (option, value))
+
+    @staticmethod
+    def _path(option, value):
+        if value == "off":
+            return None
+        if value.startswith("/"):
+            return value
+        raise ValueError("%s: expected an absolute path or off, got %r" % (option, value))
+
+    @staticmethod
+    def _sensor(value):
+        name = re.sub(r"[^A-Za-z0-9._-]", "-", value or socket.gethostname())[:255]
+        return name or "localhost"
+
+
+class Ruleset:
+    """One jail's chain and sets as nft scripts; knows nothing of the kernel's state.
+
+    A network's set is named by family and prefix length, so that networks of one set never overlap and need no
+    intervals, which nft would have to read before each change.
+    """
+
+    def __init__(self, settings, jail):
+        self._settings = settings
+        self._jail = self._identifier(jail)
+        self.table = "inet %s" % settings.table
+        self.chain = "%s %s.%s" % (self.table, settings.chain, self._jail)
+        self._kinds = {(4, 32), (6, 128), (6, settings.prefix6)}
+
+    @staticmethod
+    def _identifier(jail):
+        """A jail may have any name; two different ones never get the same identifier."""
+        bare = re.sub(r"[^A-Za-z0-9_-]", "_", jail)[:64]
+        return bare if bare == jail else "%s.%s" % (bare, jail.encode("utf-8").hex()[:128])
+
+    def network(self, address):
+        """What a ban of `address` (an ipaddress network) blocks."""
+        if address.version == 6 and address.prefixlen > self._settings.prefix6:
+            return address.supernet(new_prefix=self._settings.prefix6)
+        return address
+
+    def has_set_for(self, network):
+        return (network.version, network.prefixlen) in self._kinds
+
+    def add_set_for(self, network):
+        """From now on `build` makes a set for networks of this length, too."""
+        self._kinds.add((network.version, network.prefixlen))
+
+    def build(self, allowed, keep_bans):
+        """Makes the table, or what is missing in it, and the chain anew."""
+        lines = ["add table %s" % self.table]
+        lines += ["add chain %s" % self.chain, "flush chain %s" % self.chain, "delete chain %s" % self.chain]
+        lines += ["add chain %s { type filter hook prerouting priority %d; policy accept; }" % (self.chain, PRIORITY)]
+        for version in (4, 6):
+            lines.append("add set %s { type ipv%d_addr; flags interval; }" % (self._allow_set(version), version))
+        for kind in sorted(self._kinds):
+            lines.append("add set %s { type ipv%d_addr; flags timeout; }" % (self._ban_set(kind), kind[0]))
+            lines += [] if keep_bans else ["flush set %s" % self._ban_set(kind)]
+        lines += ["add rule %s %s" % (self.chain, rule) for rule in self._rules()]
+        return "\n".join(lines) + "\n" + self.allow(allowed)
+
+    def allow(self, allowed):
+        """Replaces what is never blocked by this jail."""
+        lines = []
+        for version in (4, 6):
+            networks = ipaddress.collapse_addresses(n for n in allowed if n.version == version)
+            lines.append("flush set %s" % self._allow_set(version))
+            lines += self._elements("add", self._allow_set(version), [str(network) for network in networks])
+        return "\n".join(lines) + "\n"
+
+    def change(self, ends, now):
+        """Blocks each network of `ends` until then, and lets go those whose end is None or past.
+
+        Adding before deleting makes deleting succeed whether or not the element was there, and nft before 1.1 keeps
+        the old timeout of an element that is added again.
+        """
+        lines = []
+        by_set = collections.defaultdict(dict)
+        for network, end in ends.items():
+            by_set[self._ban_set((network.version, network.prefixlen))][str(network.network_address)] = end
+        for name, elements in by_set.items():
+            timed = ["%s%s" % (key, self._timeout(end, now)) for key, end in elements.items() if is_running(end, now)]
+            lines += self._elements("add", name, elements)
+            lines += self._elements("delete", name, elements)
+            lines += self._elements("add", name, timed)
+        return "\n".join(lines) + "\n"
+
+    def remove(self):
+        """Takes back the chain and the sets, whether or not they are there; the table stays."""
+        lines = ["add table %s" % self.table]
+        lines += ["%s chain %s" % (verb, self.chain) for verb in ("add", "flush", "delete")]
+        sets = [(self._allow_set(version), version, "interval") for version in (4, 6)]
+        sets += [(self._ban_set(kind), kind[0], "timeout") for kind in sorted(self._kinds)]
+        for name, version, flag in sets:
+            lines += ["add set %s { type ipv%d_addr; flags %s; }" % (name, version, flag), "delete set %s" % name]
+        return "\n".join(lines) + "\n"
+
+    def _rules(self):
+        # What the host says to itself never left it.
+        rules = ['iif "lo" return']
+        # The router may stand in a blocked prefix; what finds neighbours never comes from beyond the wire.
+        rules += ["ip6 hoplimit 255 icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } return"]
+        rules += ["%s saddr @%s return" % (keyword(v), self._allow_set(v).split(" ")[-1]) for v in (4, 6)]
+        for kind in sorted(self._kinds, reverse=True):
+            rules += ["%s counter%s" % (self._match(kind), verdict) for verdict in self._verdicts()]
+        return rules
+
+    def _match(self, kind):
+        version, length = kind
+        full = ipaddress.ip_network("0.0.0.0/%d" % length if version == 4 else "::/%d" % length)
+        mask = "" if length == full.max_prefixlen else " & %s" % full.netmask
+        return "%s saddr%s @%s" % (keyword(version), mask, self._ban_set(kind).split(" ")[-1])
+
+    def _verdicts(self):
+        if self._settings.mode == "observe":
+            return [""]
+        if self._settings.blocktype == "drop":
+            return [" drop"]
+        # The first one ends the rule set for TCP.
+        return [" meta l4proto tcp reject with tcp reset", " reject with icmpx admin-prohibited"]
+
+    def _allow_set(self, version):
+        return "%s allow_ipv%d.%s" % (self.table, version, self._jail)
+
+    def _ban_set(self, kind):
+        version, length = kind
+        suffix = "" if length == (32 if version == 4 else 128) else "_%d" % length
+        return "%s ban_ipv%d%s.%s" % (self.table, version, suffix, self._jail)
+
+    @staticmethod
+    def _elements(verb, name, elements):
+        return ["%s element %s { %s }" % (verb, name, ", ".join(elements))] if elements else []
+
+    @staticmethod
+    def _timeout(end, now):
+        seconds = end - now + KERNEL_GRACE_SECONDS
+        return " timeout %ds" % (seconds + 1) if seconds < LONGEST_TIMEOUT_SECONDS else ""
+
+
+def keyword(version):
+    return "ip" if version == 4 else "ip6"
+
+
+def is_running(end, now):
+    return end is not None and end > now
+
+
+class NftError(Exception):
+    """nft did not do it; the message says why, in a line."""
+
+
+class Nft:
+    """Runs nft, and knows whether somebody else has changed the rules since."""
+
+    def __init__(self, program):
+        self._program = program
+        self._generation = None
+
+    def apply(self, script):
+        """All of it or nothing; raises NftError."""
+        before = read_generation()
+        self._run(["-f", "-"], script)
+        after = read_generation()
+        unnoticed = before is not None and before == self._generation and after == (before + 1) % 2**32
+        self._generation = after if unnoticed else None
+
+    def describe_chain(self, chain):
+        """The chain as text without counters, or None where there is none."""
+        generation = read_generation()
+        try:
+            text = self._run(["-s", "list", "chain"] + chain.split(" "), "")
+        except NftError:
+            return None
+        self._generation = generation
+        return text
+
+    def is_unchanged(self):
+        """Whether nobody has changed any rule of this host since our last look or transaction."""
+        return self._generation is not None and self._generation == read_generation()
+
+    def delete_table_if_empty(self, table):
+        if not re.search(r"^\s+\w", self._run(["list", "table"] + table.split(" "), ""), re.MULTILINE):
+            self._run(["delete", "table"] + table.split(" "), "")
+
+    def _run(self, arguments, script):
+        try:
+            done = subprocess.run([self._program] + arguments, input=script.encode("ascii"), stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, timeout=NFT_TIMEOUT_SECONDS, cwd="/",
+                                  env=dict(os.environ, LC_ALL="C"))
+        except FileNotFoundError:
+            raise NftError("%s not found; apt-get install nftables" % self._program)
+        except subprocess.TimeoutExpired:
+            raise NftError("%s did not end within %d s" % (self._program, NFT_TIMEOUT_SECONDS))
+        except OSError as error:
+            raise NftError("%s cannot be run: %s" % (self._program, error.strerror))
+        if done.returncode != 0:
+            said = done.stderr.decode("utf-8", "replace").strip().split("\n")[0]
+            raise NftError("%s ended with %d: %s" % (self._program, done.returncode, said[:300]))
+        return done.stdout.decode("utf-8", "replace")
+
+
+def read_generation():
+    """The number that the kernel raises with every change of rules, or None where it cannot be had.
+
+    One request over netlink (NFT_MSG_GETGEN of linux/netfilter/nf_tables.h); nft itself has no command for it.
+    """
+    netfilter, getgen, request = 12, 10 << 8 | 16, 1
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, netfilter) as link:
+            link.settimeout(1)
+            link.sendto(struct.pack("=IHHIIBBH", 20, getgen, request, 0, 0, 0, 0, 0), (0, 0))
+            # Two headers and that of the first attribute, which is the generation in network order.
+            return struct.unpack_from(">I", link.recv(4096), 16 + 4 + 4)[0]
+    except (OSError, struct.error):
+        return None
+
+
+class BanLog:
+    """The file with a line for each ban: lines of honeyport's shape, kept while the file cannot be written."""
+
+    def __init__(self, path, sensor, log_error):
+        self._path = path
+        self._log_error = log_error
+        self._head = "%s honeyport[%d]: " % (sensor, os.getpid())
+        self._instance = "".join(random.SystemRandom().choice(string.ascii_lowercase + string.digits) for _ in range(8))
+        self._number = 0
+        self._waiting = collections.deque()
+        self._lost = 0
+        self._failing = False
+
+    def add(self, event, pairs):
+        """Puts a line in order; `pairs` are its keys before and after `id`, which stands at the mark None."""
+        if self._path is None:
+            return
+        if len(self._waiting) >= MOST_WAITING_LINES:
+            self._lost += 1
+            return
+        self._number += 1
+        keys = ["id=%s.%d" % (self._instance, self._number) if pair is None else "%s=%s" % (pair[0], quote(pair[1]))
+                for pair in pairs]
+        text = "%s %s%s %s\n" % (timestamp(time.time()), self._head, event, " ".join(keys))
+        self._waiting.append(text.encode("ascii"))
+
+    def write(self):
+        """Writes what waits; what cannot be written stays, and the failure is said once."""
+        if self._lost > 0 and len(self._waiting) < MOST_WAITING_LINES:
+            lost, self._lost = self._lost, 0
+            self.add("suppressed", [("count", lost), ("reason", "queue"), None])
+        try:
+            while self._waiting:
+                self._write_batch([self._waiting[i] for i in range(min(1000, len(self._waiting)))])
+            self._failing = False
+        except OSError as error:
+            if not self._failing:
+                self._log_error("cannot write %s: %s; bans work, their lines wait for it", self._path, error.strerror)
+            self._failing = True
+
+    def close(self):
+        """Says what never got into the file."""
+        if self._waiting or self._lost:
+            self._log_error("%d lines never got into %s", len(self._waiting) + self._lost, self._path)
+
+    def _write_batch(self, lines):
+        # Opened each time, so that a rotation needs to tell nobody.
+        descriptor = self._open()
+        try:
+            data = (b"\n" if self._is_torn(descriptor) else b"") + b"".join(lines)
+            written = os.write(descriptor, data) - (len(data) - sum(map(len, lines)))
+        finally:
+            os.close(descriptor)
+        for line in lines:
+            written -= len(line)
+            if written < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._waiting.popleft()
+
+    def _open(self):
+        # The directory may belong to the listener's user, who must not lead root to another file, nor to a pipe.
+        flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            descriptor = os.open(self._path, flags | os.O_CREAT | os.O_EXCL, 0o640)
+            # fail2ban's umask would take the group's right to read.
+            os.fchmod(descriptor, 0o640)
+        except FileExistsError:
+            descriptor = self._open_existing(flags)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "is not a regular file")
+        return descriptor
+
+    def _open_existing(self, flags):
+        try:
+            return os.open(self._path, flags)
+        except OSError as error:
+            raise OSError(error.errno, "is a symbolic link") if error.errno == errno.ELOOP else error
+
+    @staticmethod
+    def _is_torn(descriptor):
+        """Whether the file ends within a line, since a disk was full."""
+        size = os.fstat(descriptor).st_size
+        return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+
+
+def timestamp(seconds):
+    whole = int(seconds)
+    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+    return "%s.%03d+00:00" % (text, int((seconds - whole) * 1000))
+
+
+def quote(value):
+    """A value as in honeyport's lines: bare, or quoted with nothing but printable ASCII."""
+    text = str(value)
+    if re.match(r"[A-Za-z0-9._:,/+@-]+\Z", text):
+        return text
+    escaped = "".join(
+        "\\" + chr(byte) if byte in b'"\\' else chr(byte) if 32 <= byte < 127 else "\\x%02x" % byte
+        for byte in text.encode("utf-8", "surrogateescape"))
+    return '"%s"' % escaped
+
+
+class Action(ActionBase):
+    """What fail2ban calls. Its threads call ban and unban; only the worker touches the kernel and the file."""
+
+    # fail2ban tells when a ban becomes longer, through prolong.
+    _prolongable = True
+    # fail2ban compares it once a stock action of the same jail had to be repaired.
+    banEpoch = 0
+
+    def __init__(self, jail, name, **options):
+        """Wrong options are raised by `start`: raised here, they would stop the whole server with all other jails."""
+        super().__init__(jail, name)
+        self._problem = None
+        try:
+            self._settings = Settings(**options)
+        except (ValueError, TypeError) as error:
+            self._problem = error
+            self._settings = Settings()
+        self._next_settings = None
+        self._ruleset = Ruleset(self._settings, jail.name)
+        self._nft = Nft(self._settings.nft)
+        self._ban_log = self._open_ban_log()
+        self._condition = threading.Condition()
+        self._worker = None
+        self._sleep_seconds = [(thread, thread.sleeptime) for thread in (jail.filter, jail.actions)]
+        self._stopping = False
+        self._check_wanted = False
+        # What is wanted: bans by address, the addresses by network, and what changed since the last transaction.
+        self._bans = {}
+        self._members = {}
+        self._changed = {}
+        self._length_is_new = False
+        self._refused = 0
+        # What is: bans in the kernel, with a line in the file.
+        self._said = {}
+        self._ignored = None
+        self._outdated = []
+        self._chain_text = None
+        self._build_wanted = True
+        self._settling_until = None
+        self._last_change_at = 0
+        self._failures = 0
+        self._retry_at = 0
+        self._next_check_at = 0
+
+    # --- what fail2ban calls ---
+
+    def start(self):
+        """Raises ValueError for wrong options: fail2ban says so in its log, and nothing is blocked until they are right."""
+        if self._problem is not None:
+            raise ValueError("%s; nothing is blocked until a reload with right options" % self._problem)
+        for thread, seconds in self._sleep_seconds:
+            thread.sleeptime = min(seconds, LONGEST_SLEEP_SECONDS)
+        self._worker = threading.Thread(target=self._run, name="honeyport_nftables/%s" % self._jail.name, daemon=True)
+        self._worker.start()
+
+    def stop(self):
+        """Takes the chain and the sets back before it returns."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify()
+        if self._worker is not None:
+            self._worker.join(2 * NFT_TIMEOUT_SECONDS)
+        for thread, seconds in self._sleep_seconds:
+            thread.sleeptime = seconds
+
+    def ban(self, aInfo):
+        """Also for an address that is banned already: the new end holds."""
+        address = to_network(aInfo["ip"])
+        ban = to_ban(aInfo)
+        with self._condition:
+            network = self._ruleset.network(address)
+            if network not in self._members and len(self._members) >= MOST_NETWORKS:
+                self._refused += 1
+                return
+            self._bans[address] = ban
+            self._members.setdefault(network, set()).add(address)
+            self._length_is_new = self._length_is_new or not self._ruleset.has_set_for(network)
+            self._note(address, None)
+
+    def prolong(self, aInfo):
+        """The new end of a ban; of none that was lifted in the meantime."""
+        if to_network(aInfo["ip"]) in self._bans:
+            self.ban(aInfo)
+
+    def unban(self, aInfo):
+        address = to_network(aInfo["ip"])
+        ban = to_ban(aInfo)
+        with self._condition:
+            if self._bans.pop(address, None) is not None:
+                self._leave_network(address)
+                self._note(address, "expired" if ban.end <= time.time() + 1 else "manual")
+
+    def flush(self):
+        """Unbans all at once; returns True, so that fail2ban does not do it one by one."""
+        reason = "flush" if self._jail.actions.active else "stop"
+        with self._condition:
+            for address in self._bans:
+                self._changed[address] = reason
+            self._bans.clear()
+            self._members.clear()
+            self._condition.notify()
+        return True
+
+    def clearAllParams(self):
+        """Has to exist for `reload` to be called, and the action to be kept, when fail2ban reloads."""
+
+    def reload(self, **options):
+        """Takes new options over without letting anybody go; wrong ones are reported and the old ones stay."""
+        try:
+            settings = Settings(**options)
+        except (ValueError, TypeError) as error:
+            stay = "the options before stay in force" if self._problem is None else "still nothing is blocked"
+            self._logSys.error("[%s] %s; %s", self._jail.name, error, stay)
+            return
+        self._problem = None
+        with self._condition:
+            self._next_settings = None if settings == self._settings else settings
+            self._check_wanted = True
+            self._condition.notify()
+        if self._worker is None:
+            self.start()
+
+    def consistencyCheck(self, beforeRepair=None):
+        """fail2ban saw a banned address again; the worker looks whether the rules are still there."""
+        with self._condition:
+            self._check_wanted = True
+            self._condition.notify()
+
+    @property
+    def blocked(self):
+        """How many addresses are in the kernel, for `fail2ban-client get <jail> action <action> blocked`."""
+        return len(self._said)
+
+    @property
+    def waiting(self):
+        """How many bans and unbans are not in the kernel yet."""
+        return len(self._changed)
+
+    @property
+    def mode(self):
+        return self._settings.mode
+
+    # --- notes of what is wanted, under the lock ---
+
+    def _note(self, address, reason):
+        self._changed[address] = reason
+        self._last_change_at = time.monotonic()
+        self._condition.notify()
+
+    def _leave_network(self, address):
+        network = self._ruleset.network(address)
+        members = self._members.get(network, set())
+        members.discard(address)
+        if not members:
+            self._members.pop(network, None)
+
+    def _end_of(self, network):
+        return max((self._bans[address].end for address in self._members.get(network, ())), default=None)
+
+    # --- the worker ---
+
+    def _run(self):
+        self._begin()
+        while self._wait():
+            try:
+                self._turn()
+            except NftError as error:
+                self._delay_retry(error)
+            except Exception as error:  # a thread that ends would let everybody in
+                self._delay_retry("%s: %s" % (type(error).__name__, error))
+        self._finish()
+
+    def _begin(self):
+        # What a killed server left goes on blocking until fail2ban has restored its bans.
+        if self._nft.describe_chain(self._ruleset.chain) is not None:
+            self._settling_until = time.monotonic() + LONGEST_SETTLING_SECONDS
+            self._last_change_at = time.monotonic()
+
+    def _wait(self):
+        """Until there is something to do, or a tick has passed; False at the end."""
+        with self._condition:
+            now = time.monotonic()
+            busy = now >= self._retry_at and (self._changed or self._build_wanted or self._check_wanted)
+            if not busy and not self._stopping:
+                self._condition.wait(TICK_SECONDS)
+            return not self._stopping
+
+    def _turn(self):
+        self._ban_log.write()
+        self._say_refused()
+        if time.monotonic() < self._retry_at:
+            return
+        self._take_settings()
+        self._look_around()
+        if self._build_wanted or self._length_is_new:
+            self._rebuild()
+        elif self._changed:
+            try:
+                self._commit()
+            except NftError:
+                # Whatever it is that does not fit, the whole of it is made anew; if that fails, too, it is said.
+                self._rebuild()
+                self._say_rebuilt()
+        self._ban_log.write()
+
+    def _take_settings(self):
+        with self._condition:
+            settings, self._next_settings = self._next_settings, None
+            if settings is None:
+                return
+            before = self._settings
+            if before.mode != settings.mode:
+                # What they were until now ends; with the new rules each is said anew.
+                self._say(dict.fromkeys(self._said, "mode"), {})
+                self._changed.update(dict.fromkeys(self._bans))
+            self._settings = settings
+            self._outdated.append(self._ruleset)
+            self._ruleset = Ruleset(settings, self._jail.name)
+            self._members = {}
+            for address in self._bans:
+                self._members.setdefault(self._ruleset.network(address), set()).add(address)
+        self._build_wanted = True
+        self._nft = Nft(settings.nft)
+        if (before.log, before.sensor) != (settings.log, settings.sensor):
+            self._ban_log.close()
+            self._ban_log = self._open_ban_log()
+
+    def _look_around(self):
+        """Sees what changed without a call: ignoreip, and rules that somebody else removed."""
+        now = time.monotonic()
+        with self._condition:
+            wanted, self._check_wanted = self._check_wanted, False
+        if self._settling_until is not None and now > min(self._settling_until,
+                                                          self._last_change_at + SETTLED_SECONDS):
+            self._settling_until = None
+            self._build_wanted = True
+        if self._build_wanted or (now < self._next_check_at and not wanted):
+            return
+        ignored = self._read_ignored()
+        if ignored != self._ignored:
+            self._nft.apply(self._ruleset.allow(to_networks(ignored)))
+            self._ignored = ignored
+        if not self._nft.is_unchanged() and self._nft.describe_chain(self._ruleset.chain) != self._chain_text:
+            self._rebuild()
+            self._say_rebuilt()
+        # Where others change rules all the time, looking must not take all the time.
+        self._next_check_at = now + max(TICK_SECONDS, 20 * (time.monotonic() - now))
+
+    def _rebuild(self):
+        """Makes the chain and the sets anew, with all bans, and takes back those of former options."""
+        self._build_wanted = True
+        self._chain_text = None
+        self._ignored = self._read_ignored()
+        outdated = list(self._outdated)
+        removal = "".join(ruleset.remove() for ruleset in outdated)
+        self._commit(lambda: removal + self._ruleset.build(to_networks(self._ignored),
+                                                           keep_bans=self._settling_until is not None))
+        del self._outdated[:len(outdated)]
+        for table in {ruleset.table for ruleset in outdated} - {self._ruleset.table}:
+            self._nft.delete_table_if_empty(table)
+        self._chain_text = self._nft.describe_chain(self._ruleset.chain)
+        self._build_wanted = False
+
+    def _commit(self, build=None):
+        """Brings what changed to the kernel, then says it; on failure nothing is forgotten.
+
+        build: gives a script that makes the sets anew and goes first; all bans follow it then
+        """
+        with self._condition:
+            changed, self._changed = self._changed, {}
+            networks = {self._ruleset.network(address) for address in changed}
+            if build is not None:
+                networks.update(self._members)
+                self._length_is_new = False
+            for network in networks if build is not None else ():
+                self._ruleset.add_set_for(network)
+            ends = {network: self._end_of(network) for network in networks}
+            bans = {address: self._bans.get(address) for address in changed}
+        try:
+            self._apply("" if build is None else build(), ends)
+        except BaseException:
+            with self._condition:
+                self._changed = {**changed, **self._changed}
+            raise
+        self._say(changed, bans)
+        self._recover()
+
+    def _apply(self, first, ends):
+        now = time.time()
+        networks = list(ends)
+        for start in range(0, max(1, len(networks)), NETWORKS_PER_TRANSACTION):
+            part = {network: ends[network] for network in networks[start:start + NETWORKS_PER_TRANSACTION]}
+            self._nft.apply((first if start == 0 else "") + self._ruleset.change(part, now))
+
+    def _finish(self):
+        """At the end: everything that is ours goes, and those who were blocked are said to be free."""
+        try:
+            self._nft.apply(self._ruleset.remove())
+            self._nft.delete_table_if_empty(self._ruleset.table)
+        except NftError as error:
+            self._logSys.error("[%s] %s; remove the rules with `nft delete table %s`", self._jail.name, error,
+                               self._ruleset.table)
+        else:
+            self._say({address: self._changed.get(address) or "stop" for address in self._said}, {})
+        self._ban_log.write()
+        self._ban_log.close()
+
+    def _read_ignored(self):
+        return [str(entry) for entry in self._jail.filter.getIgnoreIP()]
+
+    # --- what is said ---
+
+    def _open_ban_log(self):
+        def log_error(message, *values):
+            self._logSys.error("[%s] " + message, self._jail.name, *values)
+        return BanLog(self._settings.log, self._settings.sensor, log_error)
+
+    def _say(self, reasons, bans):
+        """Writes a line for each address that is not what was said before."""
+        now = time.time()
+        would = "would-" if self._settings.mode == "observe" else ""
+        for address, reason in reasons.items():
+            before, after = self._said.get(address), bans.get(address)
+            if after is not None and is_running(after.end, now):
+                self._said[address] = after
+                if before is None or before.end != after.end:
+                    self._ban_log.add(would + ("ban" if before is None else "prolong"), self._keys_of(address, after))
+            elif before is not None:
+                del self._said[address]
+                self._ban_log.add(would + "unban", [("src", to_text(address)), ("reason", reason or "expired"),
+                                                    ("jail", self._jail.name), None])
+
+    def _keys_of(self, address, ban):
+        until = "never" if ban.end == FOREVER else timestamp(ban.end)
+        keys = [("src", to_text(address)), ("until", until), ("count", ban.count), ("jail", self._jail.name), None]
+        network = self._ruleset.network(address)
+        keys += [("cause", ban.cause)] if ban.cause else []
+        keys += [("net", network)] if network != address else []
+        keys += [("restored", "yes")] if ban.restored else []
+        return keys
+
+    def _delay_retry(self, error):
+        self._build_wanted = True
+        self._failures += 1
+        pause = min(LONGEST_RETRY_SECONDS, 2 ** min(self._failures - 1, 10))
+        self._retry_at = time.monotonic() + pause
+        self._logSys.error("[%s] %s; next try in %d s, %d bans are kept until then", self._jail.name, error,
+                           pause, len(self._bans))
+
+    def _recover(self):
+        if self._failures > 0:
+            self._logSys.notice("[%s] nft works again, %d addresses are in place", self._jail.name, len(self._said))
+        self._failures = 0
+        self._retry_at = 0
+
+    def _say_rebuilt(self):
+        self._logSys.warning("[%s] the rules of chain %s were not as they had been left; they are there again, with %d "
+                             "addresses", self._jail.name, self._ruleset.chain, len(self._said))
+
+    def _say_refused(self):
+        if self._refused > 0:
+            self._logSys.error("[%s] %d addresses are not blocked, since %d are already", self._jail.name,
+                               self._refused, MOST_NETWORKS)
+            self._refused = 0
+
+
+def to_network(address):
+    """What fail2ban bans, an address or a network, as an ipaddress network; an IPv4-mapped one as IPv4.
+
+    Raises ValueError for anything else, such as a host name.
+    """
+    network = ipaddress.ip_network(str(address), strict=False)
+    mapped = network.network_address.ipv4_mapped if network.version == 6 else None
+    return ipaddress.ip_network(mapped) if mapped is not None and network.prefixlen == 128 else network
+
+
+def to_networks(ignored):
+    """Entries of ignoreip as networks; a host name is fail2ban's to resolve, before a ban."""
+    networks = set()
+    for entry in ignored:
+        try:
+            networks.add(to_network(entry))
+        except ValueError:
+            continue
+    return networks
+
+
+def to_text(address):
+    return str(address.network_address if address.prefixlen == address.max_prefixlen else address)
+
+
+def to_ban(info):
+    """A ticket's end, from what fail2ban tells an action: a restored one has its first time and whole ban time."""
+    seconds = info["bantime"]
+    end = FOREVER if seconds < 0 else info["time"] + seconds
+    cause = str((info["F-*"] or {}).get("eventid", ""))
+    restored = bool(info["restored"])
+    # fail2ban counts a restored ban once more.
+    count = max(1, info["bancount"] - (1 if restored else 0))
+    return Ban(end, count, cause if re.match(r"[a-z0-9]{1,32}\.\d{1,20}\Z", cause) else None, restored)
