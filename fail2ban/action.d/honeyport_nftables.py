@@ -28,7 +28,9 @@ Options
 """
 
 import collections
+import contextlib
 import errno
+import hashlib
 import ipaddress
 import os
 import random
@@ -46,29 +48,33 @@ from fail2ban.server.action import ActionBase
 # Before conntrack (-200) and DNAT (-100), even before the raw table (-300).
 PRIORITY = -310
 
-# fail2ban lifts a ban itself. It prolongs one that is found again, by lines that were on their way, without telling
-# its actions; the kernel must not be the first to forget.
+# fail2ban lifts a ban itself, and the kernel must not be the first to forget. An address that is found again is banned
+# for longer without a word to the actions, unless that is more than three seconds later (see consistencyCheck).
 KERNEL_GRACE_SECONDS = 30
 
 # Nothing that needs an end lasts longer; beyond it nft's milliseconds could overflow.
 LONGEST_TIMEOUT_SECONDS = 100 * 365 * 86400
 
-# A transaction of 8,192 networks takes 0.1 s, in which an unban waits.
-NETWORKS_PER_TRANSACTION = 8192
+# A transaction of 8,192 networks takes 0.1 s, in which an unban waits. A container without privileges cannot send as
+# much at once; the number is halved there until it fits.
+MOST_NETWORKS_PER_TRANSACTION = 8192
+LEAST_NETWORKS_PER_TRANSACTION = 64
 
 # About 100 MB of kernel memory. A jail that has more of them is misconfigured, or under an attack that fail2ban's own
 # memory does not survive.
 MOST_NETWORKS = 500_000
 
 MOST_WAITING_LINES = 100_000
+MOST_GATHERED_LINES = 10_000
 
-# How long fail2ban's threads may sleep before they look for lines and for found addresses. Its own 2 s let them sleep
-# 0.2, then 0.4, then 0.6 s; with less than 0.2 s they look every 0.2 s, which costs a thousandth of a core each.
+# How long fail2ban's thread for actions may sleep before it looks for found addresses. Its own 2 s let it sleep 0.2,
+# then 0.4, then 0.6 s; with less than 0.2 s it looks every 0.2 s, which costs a thousandth of a core.
 LONGEST_SLEEP_SECONDS = 0.1
 
 TICK_SECONDS = 1
 LONGEST_RETRY_SECONDS = 60
 NFT_TIMEOUT_SECONDS = 30
+LAST_NFT_TIMEOUT_SECONDS = 10
 
 # What a killed server left is replaced when the restored bans are in: nothing was banned for a while, or this is over.
 SETTLED_SECONDS = 3
@@ -152,11 +158,12 @@ class Ruleset:
     def _identifier(jail):
         """A jail may have any name; two different ones never get the same identifier."""
         bare = re.sub(r"[^A-Za-z0-9_-]", "_", jail)[:64]
-        return bare if bare == jail else "%s.%s" % (bare, jail.encode("utf-8").hex()[:128])
+        return bare if bare == jail else "%s.%s" % (bare, hashlib.sha256(jail.encode("utf-8")).hexdigest()[:12])
 
     def network(self, address):
-        """What a ban of `address` (an ipaddress network) blocks."""
-        if address.version == 6 and address.prefixlen > self._settings.prefix6:
+        """What a ban of `address` (an ipaddress network) blocks; never all link-local ones, which routers have, too."""
+        wide = address.version == 6 and not address.is_link_local
+        if wide and address.prefixlen > self._settings.prefix6:
             return address.supernet(new_prefix=self._settings.prefix6)
         return address
 
@@ -276,6 +283,7 @@ class Nft:
     def __init__(self, program):
         self._program = program
         self._generation = None
+        self.timeout_seconds = NFT_TIMEOUT_SECONDS
 
     def apply(self, script):
         """All of it or nothing; raises NftError."""
@@ -306,12 +314,12 @@ class Nft:
     def _run(self, arguments, script):
         try:
             done = subprocess.run([self._program] + arguments, input=script.encode("ascii"), stdout=subprocess.PIPE,
-                                  stderr=subprocess.PIPE, timeout=NFT_TIMEOUT_SECONDS, cwd="/",
+                                  stderr=subprocess.PIPE, timeout=self.timeout_seconds, cwd="/",
                                   env=dict(os.environ, LC_ALL="C"))
         except FileNotFoundError:
             raise NftError("%s not found; apt-get install nftables" % self._program)
         except subprocess.TimeoutExpired:
-            raise NftError("%s did not end within %d s" % (self._program, NFT_TIMEOUT_SECONDS))
+            raise NftError("%s did not end within %d s" % (self._program, self.timeout_seconds))
         except OSError as error:
             raise NftError("%s cannot be run: %s" % (self._program, error.strerror))
         if done.returncode != 0:
@@ -361,6 +369,8 @@ class BanLog:
                 for pair in pairs]
         text = "%s %s%s %s\n" % (timestamp(time.time()), self._head, event, " ".join(keys))
         self._waiting.append(text.encode("ascii"))
+        if len(self._waiting) >= MOST_GATHERED_LINES and not self._failing:
+            self.write()
 
     def write(self):
         """Writes what waits; what cannot be written stays, and the failure is said once."""
@@ -404,9 +414,10 @@ class BanLog:
             os.fchmod(descriptor, 0o640)
         except FileExistsError:
             descriptor = self._open_existing(flags)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
             os.close(descriptor)
-            raise OSError(errno.EINVAL, "is not a regular file")
+            raise OSError(errno.EINVAL, "is not a regular file of this one name")
         return descriptor
 
     def _open_existing(self, flags):
@@ -462,23 +473,25 @@ class Action(ActionBase):
         self._ban_log = self._open_ban_log()
         self._condition = threading.Condition()
         self._worker = None
-        self._sleep_seconds = [(thread, thread.sleeptime) for thread in (jail.filter, jail.actions)]
+        self._sleep_seconds = jail.actions.sleeptime
         self._stopping = False
-        self._check_wanted = False
+        self._check_wanted = self._ends_wanted = False
         # What is wanted: bans by address, the addresses by network, and what changed since the last transaction.
         self._bans = {}
         self._members = {}
         self._changed = {}
         self._length_is_new = False
         self._refused = 0
-        # What is: bans in the kernel, with a line in the file.
+        # What is: bans in the kernel, with a line in the file, and the mode that they are in.
         self._said = {}
+        self._said_mode = self._settings.mode
         self._ignored = None
         self._outdated = []
         self._chain_text = None
         self._build_wanted = True
         self._settling_until = None
         self._last_change_at = 0
+        self._networks_per_transaction = MOST_NETWORKS_PER_TRANSACTION
         self._failures = 0
         self._retry_at = 0
         self._next_check_at = 0
@@ -489,9 +502,11 @@ class Action(ActionBase):
         """Raises ValueError for wrong options: fail2ban says so in its log, and nothing is blocked until they are right."""
         if self._problem is not None:
             raise ValueError("%s; nothing is blocked until a reload with right options" % self._problem)
-        for thread, seconds in self._sleep_seconds:
-            thread.sleeptime = min(seconds, LONGEST_SLEEP_SECONDS)
-        self._worker = threading.Thread(target=self._run, name="honeyport_nftables/%s" % self._jail.name, daemon=True)
+        self._jail.actions.sleeptime = min(self._sleep_seconds, LONGEST_SLEEP_SECONDS)
+        name = "honeyport_nftables/%s" % self._jail.name
+        with self._condition:
+            self._worker = threading.Thread(target=self._run, name=name, daemon=True)
+            self._changed.update(dict.fromkeys(self._bans))
         self._worker.start()
 
     def stop(self):
@@ -499,10 +514,13 @@ class Action(ActionBase):
         with self._condition:
             self._stopping = True
             self._condition.notify()
+        self._nft.timeout_seconds = LAST_NFT_TIMEOUT_SECONDS
+        self._jail.actions.sleeptime = self._sleep_seconds
         if self._worker is not None:
-            self._worker.join(2 * NFT_TIMEOUT_SECONDS)
-        for thread, seconds in self._sleep_seconds:
-            thread.sleeptime = seconds
+            self._worker.join(NFT_TIMEOUT_SECONDS + LAST_NFT_TIMEOUT_SECONDS)
+            if self._worker.is_alive():
+                self._logSys.error("[%s] %s does not end; rules may stay: nft list chain %s", self._jail.name,
+                                   self._settings.nft, self._ruleset.chain)
 
     def ban(self, aInfo):
         """Also for an address that is banned already: the new end holds."""
@@ -520,8 +538,9 @@ class Action(ActionBase):
 
     def prolong(self, aInfo):
         """The new end of a ban; of none that was lifted in the meantime."""
-        if to_network(aInfo["ip"]) in self._bans:
-            self.ban(aInfo)
+        with self._condition:
+            if to_network(aInfo["ip"]) in self._bans:
+                self.ban(aInfo)
 
     def unban(self, aInfo):
         address = to_network(aInfo["ip"])
@@ -535,11 +554,11 @@ class Action(ActionBase):
         """Unbans all at once; returns True, so that fail2ban does not do it one by one."""
         reason = "flush" if self._jail.actions.active else "stop"
         with self._condition:
-            for address in self._bans:
-                self._changed[address] = reason
+            addresses = list(self._bans)
             self._bans.clear()
             self._members.clear()
-            self._condition.notify()
+            for address in addresses:
+                self._note(address, reason)
         return True
 
     def clearAllParams(self):
@@ -562,9 +581,12 @@ class Action(ActionBase):
             self.start()
 
     def consistencyCheck(self, beforeRepair=None):
-        """fail2ban saw a banned address again; the worker looks whether the rules are still there."""
+        """fail2ban found a banned address again, and has banned it for longer without a word.
+
+        The worker looks at all ends of bans, and whether the rules are still there.
+        """
         with self._condition:
-            self._check_wanted = True
+            self._check_wanted = self._ends_wanted = True
             self._condition.notify()
 
     @property
@@ -584,6 +606,9 @@ class Action(ActionBase):
     # --- notes of what is wanted, under the lock ---
 
     def _note(self, address, reason):
+        if self._worker is None:
+            # Wrong options; `start` takes all bans there are by then.
+            return
         self._changed[address] = reason
         self._last_change_at = time.monotonic()
         self._condition.notify()
@@ -649,12 +674,9 @@ class Action(ActionBase):
             settings, self._next_settings = self._next_settings, None
             if settings is None:
                 return
-            before = self._settings
+            before, self._settings = self._settings, settings
             if before.mode != settings.mode:
-                # What they were until now ends; with the new rules each is said anew.
-                self._say(dict.fromkeys(self._said, "mode"), {})
                 self._changed.update(dict.fromkeys(self._bans))
-            self._settings = settings
             self._outdated.append(self._ruleset)
             self._ruleset = Ruleset(settings, self._jail.name)
             self._members = {}
@@ -671,6 +693,9 @@ class Action(ActionBase):
         now = time.monotonic()
         with self._condition:
             wanted, self._check_wanted = self._check_wanted, False
+            ends_wanted, self._ends_wanted = self._ends_wanted, False
+        if ends_wanted:
+            self._take_ends()
         if self._settling_until is not None and now > min(self._settling_until,
                                                           self._last_change_at + SETTLED_SECONDS):
             self._settling_until = None
@@ -678,7 +703,8 @@ class Action(ActionBase):
         if self._build_wanted or (now < self._next_check_at and not wanted):
             return
         ignored = self._read_ignored()
-        if ignored != self._ignored:
+        # Between the two ends of a reload fail2ban has no ignoreip, and its jails are idle.
+        if ignored != self._ignored and not self._jail.idle:
             self._nft.apply(self._ruleset.allow(to_networks(ignored)))
             self._ignored = ignored
         if not self._nft.is_unchanged() and self._nft.describe_chain(self._ruleset.chain) != self._chain_text:
@@ -687,19 +713,34 @@ class Action(ActionBase):
         # Where others change rules all the time, looking must not take all the time.
         self._next_check_at = now + max(TICK_SECONDS, 20 * (time.monotonic() - now))
 
+    def _take_ends(self):
+        """Notes the bans that fail2ban has made longer."""
+        default = self._jail.actions.getBanTime()
+        for ticket in self._jail.actions.banManager:
+            address = to_network(ticket.getID())
+            end = to_end(ticket.getTime(), ticket.getBanTime(default))
+            with self._condition:
+                ban = self._bans.get(address)
+                if ban is not None and ban.end < end:
+                    self._bans[address] = ban._replace(end=end)
+                    self._note(address, None)
+
     def _rebuild(self):
         """Makes the chain and the sets anew, with all bans, and takes back those of former options."""
         self._build_wanted = True
         self._chain_text = None
-        self._ignored = self._read_ignored()
+        if self._ignored is None or not self._jail.idle:
+            self._ignored = self._read_ignored()
         outdated = list(self._outdated)
         removal = "".join(ruleset.remove() for ruleset in outdated)
         self._commit(lambda: removal + self._ruleset.build(to_networks(self._ignored),
                                                            keep_bans=self._settling_until is not None))
         del self._outdated[:len(outdated)]
         for table in {ruleset.table for ruleset in outdated} - {self._ruleset.table}:
-            self._nft.delete_table_if_empty(table)
+            self._delete_table_if_empty(table)
         self._chain_text = self._nft.describe_chain(self._ruleset.chain)
+        if self._chain_text is None:
+            raise NftError("chain %s was removed as soon as it was made" % self._ruleset.chain)
         self._build_wanted = False
 
     def _commit(self, build=None):
@@ -723,28 +764,44 @@ class Action(ActionBase):
             with self._condition:
                 self._changed = {**changed, **self._changed}
             raise
+        if self._said_mode != self._settings.mode:
+            # What they were until now has ended, and each is said anew.
+            self._say(dict.fromkeys(self._said, "mode"), {})
+            self._said_mode = self._settings.mode
         self._say(changed, bans)
         self._recover()
 
     def _apply(self, first, ends):
         now = time.time()
         networks = list(ends)
-        for start in range(0, max(1, len(networks)), NETWORKS_PER_TRANSACTION):
-            part = {network: ends[network] for network in networks[start:start + NETWORKS_PER_TRANSACTION]}
-            self._nft.apply((first if start == 0 else "") + self._ruleset.change(part, now))
+        while first or networks:
+            part = networks[:self._networks_per_transaction]
+            try:
+                self._nft.apply(first + self._ruleset.change({network: ends[network] for network in part}, now))
+            except NftError as error:
+                if "Message too long" not in str(error) or len(part) < LEAST_NETWORKS_PER_TRANSACTION:
+                    raise
+                self._networks_per_transaction = len(part) // 2
+            else:
+                first, networks = "", networks[len(part):]
 
     def _finish(self):
         """At the end: everything that is ours goes, and those who were blocked are said to be free."""
         try:
             self._nft.apply(self._ruleset.remove())
-            self._nft.delete_table_if_empty(self._ruleset.table)
         except NftError as error:
-            self._logSys.error("[%s] %s; remove the rules with `nft delete table %s`", self._jail.name, error,
-                               self._ruleset.table)
+            self._logSys.error("[%s] %s; the rules stay: nft flush chain %s", self._jail.name, error,
+                               self._ruleset.chain)
         else:
+            self._delete_table_if_empty(self._ruleset.table)
             self._say({address: self._changed.get(address) or "stop" for address in self._said}, {})
         self._ban_log.write()
         self._ban_log.close()
+
+    def _delete_table_if_empty(self, table):
+        # Another jail that ends at the same time may have been quicker.
+        with contextlib.suppress(NftError):
+            self._nft.delete_table_if_empty(table)
 
     def _read_ignored(self):
         return [str(entry) for entry in self._jail.filter.getIgnoreIP()]
@@ -759,7 +816,7 @@ class Action(ActionBase):
     def _say(self, reasons, bans):
         """Writes a line for each address that is not what was said before."""
         now = time.time()
-        would = "would-" if self._settings.mode == "observe" else ""
+        would = "would-" if self._said_mode == "observe" else ""
         for address, reason in reasons.items():
             before, after = self._said.get(address), bans.get(address)
             if after is not None and is_running(after.end, now):
@@ -782,6 +839,10 @@ class Action(ActionBase):
 
     def _delay_retry(self, error):
         self._build_wanted = True
+        with self._condition:
+            # All sets are made anew, so that an address that never got in need not be let go.
+            self._changed = {address: reason for address, reason in self._changed.items()
+                             if address in self._bans or address in self._said}
         self._failures += 1
         pause = min(LONGEST_RETRY_SECONDS, 2 ** min(self._failures - 1, 10))
         self._retry_at = time.monotonic() + pause
@@ -808,9 +869,10 @@ class Action(ActionBase):
 def to_network(address):
     """What fail2ban bans, an address or a network, as an ipaddress network; an IPv4-mapped one as IPv4.
 
-    Raises ValueError for anything else, such as a host name.
+    Raises ValueError for anything else, such as a host name. The zone of an IPv6 address is cut off.
     """
-    network = ipaddress.ip_network(str(address), strict=False)
+    bare, percent, zone = str(address).partition("%")
+    network = ipaddress.ip_network(bare, strict=False)
     mapped = network.network_address.ipv4_mapped if network.version == 6 else None
     return ipaddress.ip_network(mapped) if mapped is not None and network.prefixlen == 128 else network
 
@@ -830,12 +892,15 @@ def to_text(address):
     return str(address.network_address if address.prefixlen == address.max_prefixlen else address)
 
 
+def to_end(start, seconds):
+    """When a ban ends, in seconds since the epoch; one that nobody lives to see never does."""
+    return start + seconds if 0 <= seconds < LONGEST_TIMEOUT_SECONDS else FOREVER
+
+
 def to_ban(info):
     """A ticket's end, from what fail2ban tells an action: a restored one has its first time and whole ban time."""
-    seconds = info["bantime"]
-    end = FOREVER if seconds < 0 else info["time"] + seconds
     cause = str((info["F-*"] or {}).get("eventid", ""))
     restored = bool(info["restored"])
     # fail2ban counts a restored ban once more.
     count = max(1, info["bancount"] - (1 if restored else 0))
-    return Ban(end, count, cause if re.match(r"[a-z0-9]{1,32}\.\d{1,20}\Z", cause) else None, restored)
+    return Ban(to_end(info["time"], info["bantime"]), count, cause if re.match(r"[a-z0-9]{1,32}\.\d{1,20}\Z", cause) else None, restored)

@@ -284,6 +284,41 @@ for (const release of RELEASES) {
       assert.equal(stage.said().length, 2);
     });
 
+    test('jails that stop at the same time leave no rules, no error and no line unsaid', async (context) => {
+      const names = ['one', 'two', 'three', 'four', 'five'];
+      const jails = Object.fromEntries(names.map((name) => [name, {}]));
+      const stage = await startBans(context, { release, jails });
+      for (const jail of names) {
+        stage.knock(ADDRESS, { jail });
+        await stage.waitForHeld(ADDRESS, jail);
+      }
+      await stage.fail2ban.stop();
+      assert.equal(stage.fail2ban.ruleset(), '');
+      assert.doesNotMatch(stage.fail2ban.log(), /ERROR/);
+      for (const jail of names) assert.match(stage.said(jail).at(-1)!, /^unban .* reason=stop /);
+    });
+
+    test('a ban that fail2ban makes longer by itself is longer in the kernel, too', async (context) => {
+      const stage = await startBans(context, { release });
+      stage.knock(ADDRESS, { ageSeconds: HOUR_SECONDS / 2 });
+      await stage.waitForSaid(/^ban /);
+      stage.knock(ADDRESS);
+      const said = await stage.waitForSaid(/^prolong /);
+      const left = untilOf(said) - Date.now() / 1000;
+      assert.ok(left > HOUR_SECONDS * 0.9, said);
+      await stage.checkEnd(ADDRESS, untilOf(said));
+    });
+
+    test('an address with a zone, banned by hand, holds up no other ban', async (context) => {
+      const stage = await startBans(context, { release, jails: { honeyport: { options: 'prefix6=64' } } });
+      stage.fail2ban.client('set', 'honeyport', 'banip', 'fe80::1%wire');
+      stage.knock(ADDRESS);
+      await stage.waitForHeld(ADDRESS);
+      // Alone, whatever prefix6 says: the prefix is that of every router.
+      assert.deepEqual([...stage.held().keys()].sort(), [ADDRESS, 'fe80::1'].sort());
+      assert.deepEqual([...stage.held('honeyport', ['ban_ipv6_64']).keys()], []);
+    });
+
     test('reload --restart loads an upgraded action and keeps the bans', async (context) => {
       const stage = await startBans(context, { release });
       const { fail2ban } = stage;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { appendFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -269,7 +270,7 @@ function connectLine(address: string, id: string, ageSeconds: number): string {
 /** A jail's name as the action has it in its chain and sets. */
 export function identifier(jail: string): string {
   const bare = jail.replaceAll(/[^A-Za-z0-9_-]/g, '_').slice(0, 64);
-  return bare === jail ? bare : `${bare}.${Buffer.from(jail).toString('hex').slice(0, 128)}`;
+  return bare === jail ? bare : `${bare}.${createHash('sha256').update(jail).digest('hex').slice(0, 12)}`;
 }
 
 type Listed =
