@@ -9,7 +9,8 @@
 
 fail2ban opens a log by its name for each read. After a rotation it begins with the new file, and the lines of the old
 one that it had not read are lost, with those that the writer still adds before it opens the new file. So are, at a stop,
-lines that it had read and made no bans of yet. This action loses neither. It blocks nobody; it is one more line of a jail's `action`, beside what blocks:
+lines that it had read and made no bans of yet. This action loses neither. It blocks nobody; it is one more line of a
+jail's `action`, beside what blocks:
 
     action = %(action_)s
              honeyport_rotation.py
@@ -140,7 +141,8 @@ class _File:
 
     def note_banned(self):
         """No ban is pending: what was read when this was last called has its bans."""
-        self.banned, self._to_be_banned = self._to_be_banned, self.position
+        self.banned = max(self.banned, self._to_be_banned)
+        self._to_be_banned = self.position
 
     def take(self, limit):
         """The whole lines from the position on, at most `limit` bytes."""
@@ -260,8 +262,10 @@ class Action(ActionBase):
         # What an earlier run knew: its positions by path and hash, and when that was.
         self._known = {}
         self._known_at = float('inf')
-        # Where fail2ban itself goes on, asked before it does.
-        self._resumed = {log.getFileName(): log.getPos() for log in getattr(jail.filter, 'getLogs', list)()}
+        # In which file and where fail2ban itself goes on, asked before it does.
+        logs = getattr(jail.filter, 'getLogs', list)()
+        self._resumed = {log.getFileName(): (log.getHash(), log.getPos()) for log in logs}
+        self._resumed_at = time.time()
         self._seen = {}
         self._saved = None
         self._said = {}
@@ -274,7 +278,7 @@ class Action(ActionBase):
         if self._thread is not None or not hasattr(self._jail.filter, 'getLogs'):
             return
         if self._directory is None:
-            self._complain('fail2ban has no database beside which to spool: write honeyport_rotation.py[spool="DIRECTORY"]')
+            self._complain('fail2ban has no database to spool beside: write honeyport_rotation.py[spool="DIRECTORY"]')
             return
         self._stopping.clear()
         self._thread = threading.Thread(target=self._run, name='f2b/rotation', daemon=True)
@@ -383,7 +387,7 @@ class Action(ActionBase):
 
     def _watch(self, path, log):
         """Samples the file that a path names, and takes note of its rotation."""
-        since = self._seen.get(path, self._known_at if path in self._known else float('inf'))
+        since = self._seen.get(path, self._unseen_since(path))
         changed = path not in self._seen
         self._seen[path] = time.time()
         file = self._current.get(path)
@@ -399,8 +403,14 @@ class Action(ActionBase):
         if changed:
             self._find_missed(path, since)
 
+    def _unseen_since(self, path):
+        """From when on a file of a log that was not looked at yet may have come and gone."""
+        if path in self._known:
+            return self._known_at
+        return self._resumed_at if path in self._resumed else float('inf')
+
     def _open(self, path, log):
-        """Begins to watch the file that a log's name leads to; None where there is none, as in the midst of a rotation."""
+        """Begins to watch the file that a log's name leads to; None where there is none, as during a rotation."""
         try:
             file = _File(path, path)
         except FileNotFoundError:
@@ -409,14 +419,16 @@ class Action(ActionBase):
             # The name is back on an old file, and fail2ban reads it anew.
             self._forget(old)
         file.sample(log)
-        # What was read before we came has its bans.
-        file.begin(file.position)
+        # What an earlier run of fail2ban has read is behind us; what this one has read may still wait for its bans.
+        hash, position = self._resumed.get(path, ('', 0))
+        file.banned = min(file.position, position) if file.hash == hash else 0
         self._current[path] = file
         return file
 
     def _find_missed(self, path, since):
         """Takes up generations that came and went unseen, between two looks or while fail2ban was stopped."""
         positions = self._known.pop(path, {})
+        positions.setdefault(*self._resumed.pop(path, ('', 0)))
         if path in self._current:
             self._carry(self._current[path], positions.get(self._current[path].hash))
         hashes = {file.hash for file in self._all_files()} | {''}
@@ -444,7 +456,7 @@ class Action(ActionBase):
     def _carry(self, file, banned):
         """Takes up what an earlier run had read and not banned yet: fail2ban goes on after it."""
         if banned is not None:
-            read = os.pread(file.fd, min(max(self._resumed.get(file.path, 0) - banned, 0), SPOOL_BYTES), banned)
+            read = os.pread(file.fd, min(max(file.banned - banned, 0), SPOOL_BYTES), banned)
             self._carried += read[: read.rfind(b'\n') + 1]
 
     def _feed(self):
@@ -568,9 +580,11 @@ class Action(ActionBase):
             self._saved = state
 
     def _keep_for_next_start(self):
-        """fail2ban's bans that are pending end with the jail, so that everything from the last ban on counts as unread."""
+        """Pending bans end with the jail, so that what comes after the last ban counts as unread."""
         for path in list(self._current):
             self._try(self._watch, path, None)
+        for file in self._current.values():
+            file.look_again()
         lines = [_read_own(self._spool, SPOOL_BYTES).partition(b'\n')[2] if self._spooled else self._carried]
         for file in self._rotated:
             file.begin(file.banned)

@@ -259,9 +259,9 @@ for (const release of RELEASES) {
         const { log, fail2ban } = stage;
         const sources = Array.from({ length: 12 }, (_, i) => `198.51.100.${i}`);
         write(log, sources);
-        await waitFor(() => fail2ban.log().includes('Found 198.51.100.11 '), {
+        await waitFor(() => fail2ban.log().includes('Ban 198.51.100.8'), {
           deadlineMs: DEADLINE_MS,
-          what: 'fail2ban to read',
+          what: 'the first bans',
         });
         rotateByHand(log);
         write(log, ['198.51.100.12']);
@@ -401,7 +401,7 @@ async function setStage(context: TestContext, options: StageOptions): Promise<St
       ),
     files: {
       [`action.d/${UNWATCHED}.conf`]: '[Definition]\n',
-      'action.d/slow.conf': '[Definition]\nactionban = sleep 0.3\n',
+      'action.d/slow.conf': '[Definition]\nactionban = sleep 0.4\n',
     },
     binds: [dir],
   });
