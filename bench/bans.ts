@@ -12,7 +12,7 @@ export interface BanRow {
 /** Small bursts hang on when fail2ban wakes up; the median of some says more than one. */
 const BURSTS: readonly (readonly [sources: number, bursts: number])[] = [
   [1_000, 9],
-  [10_000, 1],
+  [10_000, 3],
 ];
 
 /** Bans bursts with both actions, each in a fail2ban of its own; needs root, fail2ban and nftables. */

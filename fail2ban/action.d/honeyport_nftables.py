@@ -71,6 +71,11 @@ MOST_GATHERED_LINES = 10_000
 # then 0.4, then 0.6 s; with less than 0.2 s it looks every 0.2 s, which costs a thousandth of a core.
 LONGEST_SLEEP_SECONDS = 0.1
 
+# A transaction waits until no ban has come for the first, and no longer than the second: in a burst each one takes
+# time from fail2ban's threads.
+GATHERING_PAUSE_SECONDS = 0.01
+LONGEST_GATHERING_SECONDS = 0.1
+
 TICK_SECONDS = 1
 LONGEST_RETRY_SECONDS = 60
 NFT_TIMEOUT_SECONDS = 30
@@ -661,6 +666,7 @@ class Action(ActionBase):
         if self._build_wanted or self._length_is_new:
             self._rebuild()
         elif self._changed:
+            self._gather()
             try:
                 self._commit()
             except NftError:
@@ -668,6 +674,12 @@ class Action(ActionBase):
                 self._rebuild()
                 self._say_rebuilt()
         self._ban_log.write()
+
+    def _gather(self):
+        """Waits for the rest of a burst."""
+        end = time.monotonic() + LONGEST_GATHERING_SECONDS
+        while not self._stopping and self._last_change_at + GATHERING_PAUSE_SECONDS > time.monotonic() < end:
+            time.sleep(GATHERING_PAUSE_SECONDS)
 
     def _take_settings(self):
         with self._condition:

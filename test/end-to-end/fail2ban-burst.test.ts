@@ -10,6 +10,7 @@ const LARGE = 10_000;
 /** A small burst takes 0.25 s of work, and up to 0.4 s more of fail2ban's own sleep, as it falls. */
 const SMALL_BURSTS = 9;
 const TIMES_SOONER_WITH_SLEEP = 10;
+const LARGE_BURSTS = 3;
 
 for (const release of RELEASES) {
   describe(`with ${release === 'host' ? "this machine's" : "Debian 13's"} fail2ban`, () => {
@@ -26,8 +27,7 @@ for (const release of RELEASES) {
     });
 
     test(`the last of ${SMALL} sources is banned ${TIMES_SOONER} times sooner than by the stock action, with fail2ban awake`, async (context) => {
-      const ownMs: number[] = [];
-      for (let burst = 0; burst < SMALL_BURSTS; burst++) ownMs.push(await own.ban(SMALL));
+      const ownMs = await banBursts(own, SMALL, SMALL_BURSTS);
       const stockMs = await stock.ban(SMALL);
       compare(
         context,
@@ -44,9 +44,22 @@ for (const release of RELEASES) {
     });
 
     test(`the last of ${LARGE} sources is banned ${TIMES_SOONER} times sooner than by the stock action`, async (context) => {
-      compare(context, `${LARGE} bans`, await own.ban(LARGE), await stock.ban(LARGE), TIMES_SOONER);
+      const ownMs = median(await banBursts(own, LARGE, LARGE_BURSTS));
+      compare(
+        context,
+        `${LARGE} bans, median of ${LARGE_BURSTS}`,
+        ownMs,
+        await stock.ban(LARGE),
+        TIMES_SOONER,
+      );
     });
   });
+}
+
+async function banBursts(stage: BurstStage, size: number, bursts: number): Promise<number[]> {
+  const times: number[] = [];
+  for (let burst = 0; burst < bursts; burst++) times.push(await stage.ban(size));
+  return times;
 }
 
 function compare(
