@@ -331,6 +331,30 @@ for (const release of RELEASES) {
       ]);
     });
 
+    test("fail2ban's own notifiers work beside ours, and one that fails holds up no block", async (context) => {
+      // No address of the Internet can be reached from here, so that abuseipdb fails.
+      const notifiers = [
+        'abuseipdb[abuseipdb_apikey=key, abuseipdb_category=14]',
+        'sendmail[mailcmd="cat >> DIR/mail"]',
+      ];
+      const action = ['%(action_)s', ...notifiers, 'honeyport_rotation.py'].join('\n         ');
+      const stage = await startBans(context, {
+        release,
+        jails: { honeyport: { settings: `action = ${action}` } },
+      });
+      const mail = join(stage.dir, 'mail');
+      const mailed = () => (existsSync(mail) ? readFileSync(mail, 'utf8') : '');
+      for (const address of ['198.51.100.7', '198.51.100.8']) {
+        stage.knock(address);
+        await stage.waitForHeld(address);
+        await waitFor(() => mailed().includes(`banned ${address} from`), {
+          deadlineMs: DEADLINE_MS,
+          what: 'mail',
+        });
+      }
+      await stage.waitForLog(/ERROR .*abuseipdb/);
+    });
+
     test('a stock action takes the place of ours in one line', async (context) => {
       const stage = await startBans(context, {
         release,
