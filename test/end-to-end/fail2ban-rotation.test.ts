@@ -27,7 +27,6 @@ import {
   startFail2ban,
   temporaryDirectory,
 } from '../support/fail2ban.ts';
-import { endFail2ban, startFail2banAgain } from '../support/fail2ban-restart.ts';
 import { startHoneyport } from '../support/listener.ts';
 import { compareLogWithManifest, runLoad } from '../support/load.ts';
 import { cleanUpAfter, createNetwork, type Network } from '../support/namespaces.ts';
@@ -238,16 +237,16 @@ for (const release of RELEASES) {
         });
         const sources = await leave(stage, MANY);
         await waitFor(() => existsSync(spoolOf(stage)), { deadlineMs: DEADLINE_MS, what: 'the spool' });
-        await endFail2ban(fail2ban, signal);
+        await fail2ban.stop(signal);
         write(`${log}.1`, ['198.51.100.2']);
-        await startAgain(stage);
+        await fail2ban.start();
         const first = [...sources, '198.51.100.2'];
         await waitForBans(fail2ban, first);
         await waitForTidiness(stage);
         // before the action has seen the rotation
         const more = burst(stage, 500, 1);
-        await endFail2ban(fail2ban, signal);
-        await startAgain(stage);
+        await fail2ban.stop(signal);
+        await fail2ban.start();
         await waitForBans(fail2ban, [...first, ...more]);
         await waitForTidiness(stage);
       });
@@ -265,8 +264,8 @@ for (const release of RELEASES) {
         });
         rotateByHand(log);
         write(log, ['198.51.100.12']);
-        await endFail2ban(fail2ban, signal);
-        await startAgain(stage);
+        await fail2ban.stop(signal);
+        await fail2ban.start();
         await waitForBans(fail2ban, [...sources, '198.51.100.12']);
         await waitForTidiness(stage);
       });
@@ -283,13 +282,13 @@ for (const release of RELEASES) {
         deadlineMs: DEADLINE_MS,
         what: 'the position in the state',
       });
-      await endFail2ban(fail2ban, 'SIGTERM');
+      await fail2ban.stop();
       for (const n of [2, 3, 4]) {
         write(log, [`198.51.100.${n}`]);
         rotateByHand(log);
       }
       write(log, ['198.51.100.5']);
-      await startAgain(stage);
+      await fail2ban.start();
       await waitForBans(
         fail2ban,
         [2, 3, 4, 5].map((n) => `198.51.100.${n}`),
@@ -415,10 +414,6 @@ async function setStage(context: TestContext, options: StageOptions): Promise<St
     });
   }
   return { network, release, dir, log, fail2ban, cleanUp };
-}
-
-async function startAgain({ fail2ban, network, release, dir, cleanUp }: Stage): Promise<void> {
-  cleanUp(await startFail2banAgain(fail2ban, ['honeyport'], { network, release, binds: [dir] }));
 }
 
 /** What rotates a directory's logs as our file for logrotate says, but for the place. */
