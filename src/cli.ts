@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { addAllowCommand } from './commands/allow.ts';
 import { addCheckCommand } from './commands/check.ts';
 import { addRunCommand } from './commands/run.ts';
 import { addSchemaCommand } from './commands/schema.ts';
@@ -29,6 +30,7 @@ const context = { version, voice, print: (text: string) => void process.stdout.w
 addRunCommand(program, context);
 addCheckCommand(program, context);
 addSchemaCommand(program, context);
+addAllowCommand(program, context);
 
 try {
   await program.parseAsync();

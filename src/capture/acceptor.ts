@@ -1,9 +1,9 @@
 import { closeSync, openSync } from 'node:fs';
 import { arch } from 'node:os';
+import type { Native, Poll } from '../native.ts';
 import type { Connection } from './connection.ts';
 import * as c from './constants.ts';
 import type { Listener } from './listener.ts';
-import type { Native, Poll } from './native.ts';
 import { parseSavedSyn } from './saved-syn.ts';
 import { SOCKET_ADDRESS_LENGTH, socketAddressPort, socketAddressText } from './socket-address.ts';
 

@@ -1,6 +1,6 @@
+import type { Native } from '../native.ts';
 import type { Acceptor } from './acceptor.ts';
 import { type Endpoint, ListenError, type Listener, openListener } from './listener.ts';
-import type { Native } from './native.ts';
 
 /** Some endpoints could not be listened on; those that could be are closed again. */
 export class ListenErrors extends Error {

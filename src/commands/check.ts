@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { expiredEntries, expiryText } from '../allow/expiry.ts';
 import { UserError } from '../errors.ts';
 import { findOtherLogs } from '../system/log-readers.ts';
 import {
@@ -16,14 +17,17 @@ export function addCheckCommand(program: Command, { voice, print }: CommandConte
     )
     .option(CONFIGURATION_OPTION, CONFIGURATION_OPTION_HELP)
     .action(({ config }: { config?: string }) => {
-      const { file, decoys, log } = configurationSource(config).load();
+      const { file, decoys, allow, log } = configurationSource(config).load();
       const name = file ?? 'the built-in default';
       const others = file === undefined ? [] : findOtherLogs(log.file.path);
       for (const { reader, logs } of others) {
         voice.warning(`${reader} names ${logs.join(', ')}, but the log is ${log.file.path}`);
       }
+      for (const entry of expiredEntries(allow, Date.now())) voice.warning(expiryText(entry));
       const ports = decoys.reduce((sum, decoy) => sum + decoy.ports.length, 0);
-      print(`${name}: decoys: ${decoys.length}, ports: ${ports}, log: ${log.file.path}\n`);
+      print(
+        `${name}: decoys: ${decoys.length}, ports: ${ports}, allow entries: ${allow.length}, log: ${log.file.path}\n`,
+      );
       if (others.length > 0)
         throw new UserError('some readers of the log would read another file', { exitCode: 1 });
     });

@@ -6,6 +6,7 @@ import { type Daemon, startDaemon } from '../daemon/daemon.ts';
 import { isErrnoException, UserError } from '../errors.ts';
 import { formatPorts } from '../format/ports.ts';
 import { watchFile } from '../system/watch-file.ts';
+import { type FilesWatch, watchFiles } from '../system/watch-files.ts';
 import type { Voice } from '../voice.ts';
 import {
   builtInSource,
@@ -51,25 +52,35 @@ function sourceOf({ config, port, default: builtIn }: RunOptions): Configuration
   return builtIn ? builtInSource() : configurationSource(config);
 }
 
-async function run({ file, load }: ConfigurationSource, { version, voice }: CommandContext): Promise<void> {
+async function run(source: ConfigurationSource, { version, voice }: CommandContext): Promise<void> {
   keepHeapSmall();
   let daemon: Daemon | undefined;
-  const running = () => daemon;
+  let readAt = 0;
+  const load = () => {
+    readAt = Date.now();
+    return source.load();
+  };
+  const reload = () => {
+    daemon?.reload();
+    watchLists();
+  };
+  const listFiles = watchListFiles(reload, voice);
+  const watchLists = () => listFiles.use(daemon?.configuration.allowFiles ?? [], readAt);
   // before the start, so that no signal finds Node's own answer, which is to end without a word
-  process.on(
-    'SIGHUP',
-    oncePerTurn(() => daemon?.reload()),
-  );
+  process.on('SIGHUP', oncePerTurn(reload));
   const signal = firstOf(['SIGTERM', 'SIGINT']);
   // before the file is read, so that no change falls between
-  const watch = file === undefined ? undefined : await watchConfiguration(file, running, voice);
+  const { file } = source;
+  const isRunning = () => daemon !== undefined;
+  const watch = file === undefined ? undefined : await watchConfiguration(file, { reload, isRunning, voice });
   try {
     const stdout = { fd: 1, isTerminal: process.stdout.isTTY === true };
     daemon = startDaemon({ load, version, voice, stdout });
+    watchLists();
     greet(daemon.configuration, version, voice);
     process.exitCode = await daemon.stop(await signal);
   } finally {
-    await watch?.close();
+    await Promise.all([watch?.close(), listFiles.close()]);
   }
   process.exit();
 }
@@ -80,29 +91,57 @@ function keepHeapSmall(): void {
   setFlagsFromString('--heap-growing-percent=20');
 }
 
-function watchConfiguration(file: string, running: () => Daemon | undefined, voice: Voice) {
+function watchConfiguration(
+  file: string,
+  { reload, isRunning, voice }: { reload: () => void; isRunning: () => boolean; voice: Voice },
+) {
   return watchFile({
     path: file,
-    onChange: () => running()?.reload(),
+    onChange: reload,
     onGone: () => voice.warning(`${file} is gone: the configuration read before runs on`),
     onTrouble: (error) => {
       // who may not watch it may not read it: the start is about to say so
-      if (running() === undefined && isErrnoException(error) && error.code === 'EACCES') return;
-      voice.warning(`${file} is not watched (${error.message}): send SIGHUP after a change`);
+      if (!isRunning() && isErrnoException(error) && error.code === 'EACCES') return;
+      voice.warning(notWatched(file, error));
     },
   });
 }
 
-function greet({ file, decoys, log }: Configuration, version: string, voice: Voice): void {
+/** A changed list is a reload like any other: all or nothing, and said in the log. */
+function watchListFiles(reload: () => void, voice: Voice): FilesWatch {
+  return watchFiles((file) => ({
+    onChange: reload,
+    onGone: () => voice.warning(`${file} is gone: the allow list read before runs on`),
+    onTrouble: (error) => voice.warning(notWatched(file, error)),
+  }));
+}
+
+function notWatched(file: string, error: Error): string {
+  return `${file} is not watched (${error.message}): send SIGHUP after a change`;
+}
+
+function greet(configuration: Configuration, version: string, voice: Voice): void {
+  const { file, decoys, log } = configuration;
   voice.say(`version ${version}, configuration: ${file ?? 'the built-in default'}`);
   for (const { name, ports, address } of decoys) {
     voice.say(`decoy ${name} listens on ${address ?? 'all addresses'}, port ${formatPorts(ports)}`);
   }
+  voice.say(allowText(configuration));
   voice.say(`log: ${log.file.path}`);
+  voice.hint(knockHint(configuration));
+}
+
+function allowText({ allow, guard }: Configuration): string {
+  const entries = `${allow.length} ${allow.length === 1 ? 'entry' : 'entries'}`;
+  return `allowed: ${entries}, ${guard ? 'and by the guard this host, its gateways and resolvers, and who is logged in' : 'and no guard'}`;
+}
+
+function knockHint({ decoys, guard }: Configuration): string {
   const { address, ports } = decoys[0]!;
-  voice.hint(
-    `knock with: nc -z ${address ?? '127.0.0.1'} ${ports[0]}, here or from a host that can reach this one`,
-  );
+  const command = `knock with: nc -z ${address ?? '127.0.0.1'} ${ports[0]}`;
+  return guard
+    ? `${command}, which is recorded as allowed; from another host it is bannable`
+    : `${command}, here or from a host that can reach this one`;
 }
 
 /** libuv hands over all signals that wait in one go: a storm of them must not keep the listener from its connections. */

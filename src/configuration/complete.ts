@@ -1,7 +1,15 @@
 import { hostname } from 'node:os';
 import { parseAddress } from '../address.ts';
-import type { Configuration, ConsoleMode, Decoy, LogConfiguration } from './configuration.ts';
+import type { AllowItem, AllowList } from './allow.ts';
+import type {
+  BrakeConfiguration,
+  Configuration,
+  ConsoleMode,
+  Decoy,
+  LogConfiguration,
+} from './configuration.ts';
 import { nameOfPorts } from './decoys.ts';
+import { durationMs } from './duration.ts';
 import { portsOf, readPortRange } from './ports.ts';
 import { DEFAULTS } from './schema.ts';
 
@@ -15,6 +23,9 @@ export interface ConfigurationFile {
   };
   readonly limits?: { readonly pending_lines?: number };
   readonly cookies?: Configuration['cookies'];
+  readonly allow?: 'off' | readonly AllowItem[];
+  readonly guard?: 'on' | 'off';
+  readonly brake?: 'off' | { readonly sources: number; readonly window: string };
 }
 
 interface DecoyEntry {
@@ -26,12 +37,20 @@ interface DecoyEntry {
 type PortEntry = number | string;
 
 /** Fills in the defaults of the available keys. */
-export function complete(entries: ConfigurationFile, file: string | undefined): Configuration {
+export function complete(
+  entries: ConfigurationFile,
+  file: string | undefined,
+  allowList: AllowList,
+): Configuration {
   const { sensor = safeHostName(hostname()), decoys, log, limits, cookies = DEFAULTS.cookies } = entries;
   return {
     file,
     sensor,
     decoys: decoys.map(decoyOf),
+    allow: allowList.entries,
+    allowFiles: allowList.files,
+    guard: (entries.guard ?? DEFAULTS.guard) === 'on',
+    brake: brakeOf(entries.brake),
     log: logOf(log),
     limits: { pendingLines: limits?.pending_lines ?? DEFAULTS.pendingLines },
     cookies,
@@ -41,6 +60,10 @@ export function complete(entries: ConfigurationFile, file: string | undefined): 
 /** A host's name as the log's lines can bear it. */
 export function safeHostName(name: string): string {
   return name.replace(/[^A-Za-z0-9._-]/gu, '-').slice(0, 255) || 'localhost';
+}
+
+function brakeOf(brake: ConfigurationFile['brake'] = 'off'): BrakeConfiguration | undefined {
+  return brake === 'off' ? undefined : { sources: brake.sources, windowMs: durationMs(brake.window) };
 }
 
 function logOf({ file, console = 'auto' }: NonNullable<ConfigurationFile['log']> = {}): LogConfiguration {

@@ -1,9 +1,19 @@
+import type { AllowEntry } from './allow-entry.ts';
+
 /** The configuration in force: validated, every default filled in. What is not built yet has no place here. */
 export interface Configuration {
   /** The file it came from; undefined for the built-in default. */
   readonly file: string | undefined;
   readonly sensor: string;
   readonly decoys: readonly Decoy[];
+  /** In the order of the file, those of a list file in its place. */
+  readonly allow: readonly AllowEntry[];
+  /** Absolute paths of the list files. */
+  readonly allowFiles: readonly string[];
+  /** Whether own addresses, gateways, resolvers and logged-in administrators are allowed, too. */
+  readonly guard: boolean;
+  /** Undefined: off. */
+  readonly brake: BrakeConfiguration | undefined;
   readonly log: LogConfiguration;
   readonly limits: { readonly pendingLines: number };
   /** What a connection accepted from a SYN cookie becomes: `withheld`, or a `connect` like any other. */
@@ -18,6 +28,12 @@ export interface Decoy {
   readonly ports: readonly number[];
   /** Canonical text of one local address; undefined for all addresses of both families. */
   readonly address: string | undefined;
+}
+
+/** How many distinct sources within a time may become bannable. */
+export interface BrakeConfiguration {
+  readonly sources: number;
+  readonly windowMs: number;
 }
 
 export interface LogConfiguration {

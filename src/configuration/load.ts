@@ -1,10 +1,13 @@
 import { resolve } from 'node:path';
 import { ConfigurationError } from '../errors.ts';
+import { allowFaults, readAllowList } from './allow.ts';
+import type { AllowEntry } from './allow-entry.ts';
+import { readAllowFile } from './allow-file.ts';
 import { type ConfigurationFile, complete } from './complete.ts';
 import type { Configuration } from './configuration.ts';
 import { decoyFaults } from './decoys.ts';
 import { type Parsed, ParseError, parseYaml } from './parse.ts';
-import { type Fault, faultText, type Problem, problemLines } from './problem.ts';
+import { type Fault, faultText, type Path, type Problem, problemLines } from './problem.ts';
 import { readBounded } from './read.ts';
 import { DEFAULTS } from './schema.ts';
 import { schemaFaults } from './validate.ts';
@@ -23,20 +26,38 @@ const BUILT_IN_PORTS = [2222, 2323, 31_337];
  * @throws ConfigurationError with every problem of the file, or with the reason why it cannot be read
  */
 export function loadConfiguration(file: string): Configuration {
-  return parseConfiguration(readBounded(file), file);
+  return parseConfiguration(readBounded(file, MOST_MEBIBYTES, HINTS), file);
 }
 
+/** A configuration that names every port one by one stays below a tenth of this. */
+const MOST_MEBIBYTES = 1;
+
+const HINTS = {
+  ENOENT:
+    'docs/honeyport.yaml is a sample to start from; without any file, `honeyport run -p 2222` listens too',
+  EACCES: 'let the user that runs honeyport read the file and enter its directory',
+};
+
 /**
- * Checks and completes the text of a configuration file.
+ * Checks and completes the text of a configuration file, with the list files that it names.
  *
  * @param file its name, for the problems
- * @throws ConfigurationError with every problem, in the order of the file
+ * @param readList reads a list file
+ * @throws ConfigurationError with every problem, in the order of the file, those of list files last
  */
-export function parseConfiguration(bytes: Uint8Array, file: string): Configuration {
+export function parseConfiguration(
+  bytes: Uint8Array,
+  file: string,
+  readList: (path: string) => AllowEntry[] = readAllowFile,
+): Configuration {
   const parsed = parse(bytes, file);
   const problems = faultsOf(parsed).map((fault) => problemOf(fault, parsed));
-  if (problems.length > 0) throw new ConfigurationError(problemLines(file, problems));
-  return complete(parsed.value as ConfigurationFile, file);
+  const lines = problemLines(file, problems);
+  const lineOf = (path: Path) => parsed.positionOf(path).line;
+  const allowList = readAllowList(parsed.value, { file, lineOf, readList });
+  const all = [...lines, ...allowList.problems];
+  if (all.length > 0) throw new ConfigurationError(all, allowList.hint);
+  return complete(parsed.value as ConfigurationFile, file, allowList);
 }
 
 /**
@@ -50,7 +71,7 @@ export function builtInConfiguration(ports: readonly number[] = []): Configurati
     file: { path: resolve('honeyport.log'), mode: DEFAULTS.logMode },
     console: 'pretty',
   } as const;
-  return complete({ decoys: [decoy], log }, undefined);
+  return complete({ decoys: [decoy], log }, undefined, { entries: [], files: [] });
 }
 
 function parse(bytes: Uint8Array, file: string): Parsed {
@@ -63,7 +84,8 @@ function parse(bytes: Uint8Array, file: string): Parsed {
 
 function faultsOf({ value, positionOf }: Parsed): Fault[] {
   if (value === null) return [{ path: [], at: 'value', message: NOTHING_THERE }];
-  return [...schemaFaults(value), ...decoyFaults(value, (path) => positionOf(path).line)];
+  const lineOf = (path: Path) => positionOf(path).line;
+  return [...schemaFaults(value), ...decoyFaults(value, lineOf), ...allowFaults(value)];
 }
 
 const NOTHING_THERE = 'expected a mapping with the key decoys, got nothing';

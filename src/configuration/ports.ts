@@ -23,6 +23,12 @@ export function readPortRange(item: unknown): PortRange | string {
   return first > last ? `expected a range that rises, got ${bare(item)}` : { first, last };
 }
 
+/** The ranges of a list such as `22,80-90`, or what is wrong with its first bad item. */
+export function readPortList(text: string): PortRange[] | string {
+  const ranges = text.split(',').map((item) => readPortRange(/^[0-9]+$/.test(item) ? Number(item) : item));
+  return ranges.find((range) => typeof range === 'string') ?? (ranges as PortRange[]);
+}
+
 /** Each port of a range, in order. */
 export function* portsOf({ first, last }: PortRange): Generator<number> {
   for (let port = first; port <= last; port++) yield port;
@@ -46,11 +52,9 @@ export function parsePortArguments(texts: readonly string[]): number[] {
 }
 
 function portsOfArgument(text: string): number[] {
-  return text.split(',').flatMap((item) => {
-    const range = readPortRange(/^[0-9]+$/.test(item) ? Number(item) : item);
-    if (typeof range === 'string') throw refusal(text, range);
-    return [...portsOf(range)];
-  });
+  const ranges = readPortList(text);
+  if (typeof ranges === 'string') throw refusal(text, ranges);
+  return ranges.flatMap((range) => [...portsOf(range)]);
 }
 
 function refusal(argument: string, message: string): UserError {

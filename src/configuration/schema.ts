@@ -34,6 +34,7 @@ export const DEFAULTS = {
   logMode: '0640',
   pendingLines: 100_000,
   cookies: 'withhold',
+  guard: 'on',
 } as const;
 
 const OFF: SchemaNode = { const: 'off', expected: 'off' };
@@ -89,9 +90,13 @@ const network: SchemaNode = {
 
 const NOT_YET = { notAvailableYet: true } as const;
 
-/** A key whose part is not built yet takes `off` beside its own values. */
 function orOff(node: SchemaNode, about: Partial<SchemaNode>): SchemaNode {
-  return { ...about, anyOf: [OFF, node], expected: `${node.expected}, or off`, ...NOT_YET };
+  return { ...about, anyOf: [OFF, node], expected: `${node.expected}, or off` };
+}
+
+/** A key whose part is not built yet takes `off` beside its own values. */
+function orOffUntilBuilt(node: SchemaNode, about: Partial<SchemaNode>): SchemaNode {
+  return { ...orOff(node, about), ...NOT_YET };
 }
 
 function mapping(
@@ -110,7 +115,7 @@ const filePath: SchemaNode = {
   expected: 'an absolute path such as /etc/honeyport/ssh.banner',
 };
 
-const banner = orOff(
+const banner = orOffUntilBuilt(
   {
     anyOf: [
       { type: 'string', maxLength: 4096, expected: 'a text of at most 4096 characters' },
@@ -125,7 +130,7 @@ const banner = orOff(
   },
 );
 
-const capture = orOff(
+const capture = orOffUntilBuilt(
   { type: 'integer', minimum: 1, maximum: 65_536, expected: 'a number of bytes between 1 and 65536' },
   {
     title: 'Capture',
@@ -134,13 +139,13 @@ const capture = orOff(
   },
 );
 
-const hold = orOff(duration, {
+const hold = orOffUntilBuilt(duration, {
   title: 'Hold',
   description: 'The longest that a conversation lasts.',
   examples: ['10s'],
 });
 
-const response = orOff(
+const response = orOffUntilBuilt(
   mapping(
     'a mapping with the keys command and timeout',
     {
@@ -170,7 +175,7 @@ const response = orOff(
   },
 );
 
-const tarpit = orOff(
+const tarpit = orOffUntilBuilt(
   { type: 'boolean', expected: 'true or false' },
   {
     title: 'Tarpit',
@@ -180,7 +185,7 @@ const tarpit = orOff(
   },
 );
 
-const proxyProtocol = orOff(
+const proxyProtocol = orOffUntilBuilt(
   { type: 'array', items: network, minItems: 1, expected: 'a list of networks such as 10.0.0.0/8' },
   {
     title: 'PROXY protocol',
@@ -189,7 +194,7 @@ const proxyProtocol = orOff(
   },
 );
 
-const except = orOff(
+const except = orOffUntilBuilt(
   {
     type: 'array',
     items: {
@@ -246,9 +251,13 @@ const decoy = mapping(
   ['ports'],
 );
 
+/** What a source may consist of; whether it is one, allow.ts looks at. */
+export const ALLOW_SOURCE_PATTERN = '^[A-Za-z0-9._:/-]{1,253}$';
+export const ALLOW_UNTIL_PATTERN = '^[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])$';
+
 const allowSource: SchemaNode = {
   type: 'string',
-  pattern: '^[A-Za-z0-9._:/-]{1,253}$',
+  pattern: ALLOW_SOURCE_PATTERN,
   expected: 'an address, a network or a host name',
 };
 
@@ -273,8 +282,8 @@ const allowEntry = mapping(
       description: 'The last day on which the entry counts, in UTC.',
       examples: ['2027-01-31'],
       type: 'string',
-      pattern: '^[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])$',
-      expected: 'a date such as 2027-01-31',
+      pattern: ALLOW_UNTIL_PATTERN,
+      expected: 'a day such as 2027-01-31',
     },
     comment: {
       title: 'Comment',
@@ -293,7 +302,7 @@ const allowFile = mapping(
   {
     file: {
       ...filePath,
-      description: 'A file with one source a line.',
+      description: 'A file with one source a line: `192.0.2.7 ports=22,80-90 until=2027-01-31 # comment`.',
       examples: ['/etc/honeyport/allow.list'],
       expected: 'an absolute path such as /etc/honeyport/allow.list',
     },
@@ -320,11 +329,10 @@ const allow = orOff(
 const guard: SchemaNode = {
   title: 'Guard',
   description: 'Allows own addresses, gateways, resolvers and logged-in administrators by itself.',
-  default: 'on',
+  default: DEFAULTS.guard,
   examples: ['on', 'off'],
   enum: ['on', 'off'],
   expected: 'on or off',
-  ...NOT_YET,
 };
 
 const brake = orOff(
@@ -351,7 +359,7 @@ const brake = orOff(
   ),
   {
     title: 'Brake',
-    description: 'Withholds from banning while more sources than usual turn up at once.',
+    description: 'Withholds from banning what comes while more sources than usual turn up at once.',
     default: 'off',
     examples: ['off', { sources: 200, window: '1m' }],
   },
@@ -376,7 +384,7 @@ const logFile = mapping('a mapping with the keys path and mode', {
   },
 });
 
-const syslog = orOff(
+const syslog = orOffUntilBuilt(
   {
     type: 'array',
     items: mapping(
@@ -428,7 +436,7 @@ const log = mapping('a mapping with the keys file, console and syslog', {
 });
 
 const limits = mapping('a mapping of limits', {
-  conversations: orOff(
+  conversations: orOffUntilBuilt(
     { type: 'integer', minimum: 1, maximum: 1_000_000, expected: 'a number between 1 and 1000000' },
     {
       title: 'Conversations',
@@ -437,13 +445,13 @@ const limits = mapping('a mapping of limits', {
       examples: [1024],
     },
   ),
-  lines_per_source: orOff(rate, {
+  lines_per_source: orOffUntilBuilt(rate, {
     title: 'Lines per source',
     description: 'Lines that one source gets in the log; beyond that its connections are counted.',
     default: '100/10s',
     examples: ['100/10s', 'off'],
   }),
-  lines: orOff(rate, {
+  lines: orOffUntilBuilt(rate, {
     title: 'Lines',
     description: 'Lines in all; beyond that connections are counted.',
     default: '20000/1s',
@@ -461,7 +469,7 @@ const limits = mapping('a mapping of limits', {
   },
 });
 
-const mark = orOff(
+const mark = orOffUntilBuilt(
   { type: 'integer', minimum: 1, maximum: 0xffff_ffff, expected: 'a mark between 0x1 and 0xffffffff' },
   {
     title: 'Mark',
@@ -471,7 +479,7 @@ const mark = orOff(
   },
 );
 
-const metrics = orOff(
+const metrics = orOffUntilBuilt(
   mapping(
     'a mapping with the key address',
     {
@@ -493,7 +501,7 @@ const metrics = orOff(
   },
 );
 
-const user = orOff(
+const user = orOffUntilBuilt(
   { type: 'string', pattern: '^[a-z_][a-z0-9_-]{0,31}$', expected: 'the name of a user' },
   {
     title: 'User',

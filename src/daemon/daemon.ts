@@ -3,14 +3,16 @@ import { createAcceptor } from '../capture/acceptor.ts';
 import type { Connection } from '../capture/connection.ts';
 import type { Endpoint } from '../capture/listener.ts';
 import { createListeners, ListenErrors } from '../capture/listeners.ts';
-import { loadNative } from '../capture/native.ts';
 import type { Configuration } from '../configuration/configuration.ts';
 import { UserError } from '../errors.ts';
-import { type ConnectEvent, SCHEMA_VERSION, type Unrecorded, type WithheldEvent } from '../event.ts';
+import { SCHEMA_VERSION, type Unrecorded } from '../event.ts';
+import { loadLoginSessions, loadNative } from '../native.ts';
 import type { LogWriter } from '../sinks/log-writer.ts';
 import { createRecorder } from '../sinks/recorder.ts';
 import type { Sink } from '../sinks/sink.ts';
 import { reportUserError, type Voice } from '../voice.ts';
+import { judge } from './judge.ts';
+import { keepKnownSources } from './known-sources.ts';
 import { listenProblem } from './listen-problem.ts';
 import { logSettings, type OpenedSinks, openSinks } from './open-sinks.ts';
 
@@ -48,6 +50,7 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
     voice.warning(`connections wait in the kernel's queue: accept failed with ${getSystemErrorName(-errno)}`);
   const acceptor = createAcceptor({ native, onConnections, onTrouble });
   const listeners = createListeners(native, acceptor);
+  const sources = keepKnownSources(configuration, voice, loadLoginSessions());
   listenOrRelease();
   recordNow({ kind: 'start', time: Date.now(), version, schema: SCHEMA_VERSION, ...counts(configuration) });
 
@@ -60,7 +63,7 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
   };
 
   function onConnections(batch: readonly Connection[]): void {
-    for (const connection of batch) recorder.record(eventOf(connection, configuration.cookies));
+    for (const connection of batch) recorder.record(judge(connection, sources.knowledge));
     recorder.flush();
   }
 
@@ -94,6 +97,7 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
       listen(configuration);
     } catch (error) {
       acceptor.close();
+      sources.close();
       void closeSinks([sinks.file, ...sinks.others]);
       throw error;
     }
@@ -126,6 +130,7 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
       throw error;
     }
     configuration = wanted;
+    sources.use(wanted);
     sinks = next;
     sinks.file.change(logSettings(wanted));
     recorder.use(sinks);
@@ -144,6 +149,7 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
   async function stop(signal: string): Promise<0 | 1> {
     stopping = true;
     acceptor.close();
+    sources.close();
     recordNow({ kind: 'stop', time: Date.now(), signal });
     const untold = recorder.lost;
     await Promise.all([leaving, closeSinks([sinks.file, ...sinks.others])]);
@@ -161,19 +167,6 @@ function without({ file, others }: OpenedSinks, kept: OpenedSinks): Sink[] {
   return file === kept.file ? [...others] : [file, ...others];
 }
 
-function eventOf(
-  connection: Connection,
-  cookies: Configuration['cookies'],
-): Unrecorded<ConnectEvent | WithheldEvent> {
-  const { time, src, spt, dst, dpt, decoy, fromCookie, fingerprint } = connection;
-  if (fromCookie && cookies === 'withhold') {
-    return { kind: 'withheld', time, src, spt, dst, dpt, decoy, reason: 'cookie' };
-  }
-  if (fingerprint === undefined) return { kind: 'connect', time, src, spt, dst, dpt, decoy };
-  const { ttl, win, syn } = fingerprint;
-  return { kind: 'connect', time, src, spt, dst, dpt, decoy, ttl, win, syn };
-}
-
 function endpointsOf({ decoys }: Configuration): Endpoint[] {
   return decoys.flatMap(({ name, ports, address }) => ports.map((port) => ({ decoy: name, port, address })));
 }
@@ -184,5 +177,10 @@ function counts({ decoys }: Configuration): { decoys: number; ports: number } {
 
 function summary(configuration: Configuration): string {
   const { decoys, ports } = counts(configuration);
-  return `${decoys} ${decoys === 1 ? 'decoy' : 'decoys'}, ${ports} ${ports === 1 ? 'port' : 'ports'}`;
+  const allowed = configuration.allow.length;
+  return [
+    `${decoys} ${decoys === 1 ? 'decoy' : 'decoys'}`,
+    `${ports} ${ports === 1 ? 'port' : 'ports'}`,
+    ...(allowed === 0 ? [] : [`${allowed} allow ${allowed === 1 ? 'entry' : 'entries'}`]),
+  ].join(', ');
 }

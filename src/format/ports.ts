@@ -6,5 +6,10 @@ export function formatPorts(ports: Iterable<number>): string {
     if (last !== undefined && port <= last[1] + 1) last[1] = port;
     else ranges.push([port, port]);
   }
-  return ranges.map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`)).join(',');
+  return formatRanges(ranges.map(([first, last]) => ({ first, last })));
+}
+
+/** Ranges as they are: `22,80-90`. */
+export function formatRanges(ranges: readonly { readonly first: number; readonly last: number }[]): string {
+  return ranges.map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`)).join(',');
 }

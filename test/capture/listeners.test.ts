@@ -4,7 +4,7 @@ import type { Acceptor } from '../../src/capture/acceptor.ts';
 import { ERRNO } from '../../src/capture/constants.ts';
 import type { Endpoint, Listener } from '../../src/capture/listener.ts';
 import { createListeners, ListenErrors } from '../../src/capture/listeners.ts';
-import { loadNative, type Native } from '../../src/capture/native.ts';
+import { loadNative, type Native } from '../../src/native.ts';
 
 const native = loadNative();
 const PORT = 24_300;

@@ -41,6 +41,10 @@ test('a short file is completed with every default', () => {
     log: { file: { path: '/var/log/honeyport/honeyport.log', mode: 0o640 }, console: 'auto' },
     limits: { pendingLines: 100_000 },
     cookies: 'withhold',
+    allow: [],
+    allowFiles: [],
+    guard: true,
+    brake: undefined,
   });
 });
 
@@ -52,6 +56,11 @@ decoys:
 log: { file: { path: /tmp/x.log, mode: "600" }, console: json }
 limits: { pending_lines: 1000 }
 cookies: count
+allow:
+  - 192.0.2.7
+  - { source: scanner.example.net, ports: [22, 80-90], until: 2027-01-31, comment: weekly scan }
+guard: off
+brake: { sources: 200, window: 1m }
 `;
   assert.deepEqual(configurationOf(text), {
     file: 'F',
@@ -63,6 +72,32 @@ cookies: count
     log: { file: { path: '/tmp/x.log', mode: 0o600 }, console: 'json' },
     limits: { pendingLines: 1000 },
     cookies: 'count',
+    allow: [
+      {
+        source: '192.0.2.7',
+        network: { text: '192.0.2.7/32', family: 4, length: 32, key: 0xc0000207 },
+        ports: undefined,
+        until: undefined,
+        comment: undefined,
+        file: 'F',
+        line: 9,
+      },
+      {
+        source: 'scanner.example.net',
+        network: undefined,
+        ports: [
+          { first: 22, last: 22 },
+          { first: 80, last: 90 },
+        ],
+        until: Date.parse('2027-02-01T00:00:00Z'),
+        comment: 'weekly scan',
+        file: 'F',
+        line: 10,
+      },
+    ],
+    allowFiles: [],
+    guard: false,
+    brake: { sources: 200, windowMs: 60_000 },
   });
 });
 
@@ -120,6 +155,14 @@ test('the built-in default listens on unprivileged ports and logs into the worki
     log: { file: { path: join(process.cwd(), 'honeyport.log'), mode: 0o640 }, console: 'pretty' },
     limits: { pendingLines: 100_000 },
     cookies: 'withhold',
+    allow: [],
+    allowFiles: [],
+    guard: true,
+    brake: undefined,
+    allow: [],
+    allowFiles: [],
+    guard: true,
+    brake: undefined,
   });
 });
 

@@ -174,12 +174,10 @@ const CASES: readonly (readonly [title: string, text: string | Uint8Array, ...pr
     'a boolean for on or off',
     'decoys: [{ ports: 22 }]\nguard: true',
     'F:2:8: guard: expected on or off, got true',
-    'F:2:8: guard: not available yet',
   ],
   [
     'a mapping of which another kind exists',
     'decoys: [{ ports: 22 }]\nallow: [{ file: 5 }, { file: /x, fil: 1 }, 5]',
-    'F:2:8: allow: not available yet',
     'F:2:17: allow[0].file: expected an absolute path such as /etc/honeyport/allow.list, got 5',
     'F:2:34: allow[1].fil: unknown key, did you mean file?',
     'F:2:44: allow[2]: expected an address, a network, a host name, or a mapping with the key source or file, got 5',

@@ -46,8 +46,6 @@ const ROWS = new Map(
 );
 
 const NOT_AVAILABLE = [
-  'allow',
-  'brake',
   'decoys[].banner',
   'decoys[].capture',
   'decoys[].except',
@@ -55,7 +53,6 @@ const NOT_AVAILABLE = [
   'decoys[].proxy_protocol',
   'decoys[].response',
   'decoys[].tarpit',
-  'guard',
   'limits.conversations',
   'limits.lines',
   'limits.lines_per_source',
@@ -67,6 +64,10 @@ const NOT_AVAILABLE = [
 
 /** A file with one more key. */
 function fileWith(path: string, value: unknown): string {
+  const [parent, key] = path.split('.');
+  const whole = { 'allow[]': [{ source: '192.0.2.1' }], brake: { sources: 1, window: '1s' } }[parent!];
+  if (key !== undefined && whole !== undefined)
+    return fileWithin(parent!.replace('[]', ''), whole, key, value);
   const inner = path.replace(/^decoys\[\]\./, '');
   const nested = inner.split('.').reduceRight((within: unknown, key) => ({ [key]: within }), value);
   const file =
@@ -74,6 +75,13 @@ function fileWith(path: string, value: unknown): string {
       ? { decoys: [{ ports: 22 }], ...Object(nested) }
       : { decoys: [{ ports: 22, ...Object(nested) }] };
   return JSON.stringify(file);
+}
+
+/** A file with one more key in a value that needs others, too; `allow[].file` stands alone. */
+function fileWithin(parent: string, whole: object, key: string, value: unknown): string {
+  const item = Array.isArray(whole) ? whole[0] : whole;
+  const changed = { ...(key === 'file' ? {} : item), [key]: value };
+  return JSON.stringify({ decoys: [{ ports: 22 }], [parent]: Array.isArray(whole) ? [changed] : changed });
 }
 
 test('exactly the parts that are not built yet are marked', () => {

@@ -140,7 +140,7 @@ test('check opens no socket and makes no log', async (context) => {
   );
   const { code, stdout, stderr } = honeyport(stage, ['check', '-c', file], asNobody(stage));
   assert.equal(stderr, '');
-  assert.equal(stdout, `${file}: decoys: 2, ports: 2, log: ${stage.log}\n`);
+  assert.equal(stdout, `${file}: decoys: 2, ports: 2, allow entries: 0, log: ${stage.log}\n`);
   assert.equal(code, 0);
   assert.deepEqual(readdirSync(stage.dir), ['honeyport.yaml']);
 });

@@ -18,23 +18,49 @@ test('check says what a good file amounts to', (context) => {
   const file = join(etc, 'honeyport.yaml');
   assert.deepEqual(run('check', '-c', file), {
     code: 0,
-    stdout: `${file}: decoys: 2, ports: 5, log: ${LOG}\n`,
+    stdout: `${file}: decoys: 2, ports: 5, allow entries: 0, log: ${LOG}\n`,
     stderr: '',
   });
+});
+
+test('check reads the list files, warns of entries that have ended, and resolves no host name', (context) => {
+  const { etc, cwd, run } = makeHost(context, {});
+  const list = join(cwd, 'allow.list');
+  const file = join(cwd, 'honeyport.yaml');
+  const sources = `[192.0.2.7, scanner.example.net, { source: 192.0.2.8, until: 2020-01-31 }, { file: ${list} }]`;
+  writeFileSync(file, `decoys: [{ ports: 2222 }]\nallow: ${sources}\n`);
+  writeFileSync(list, '# scanners\n198.51.100.0/24 until=2020-02-29\n198.51.100.7\n');
+  const { code, stdout, stderr } = run('check', '-c', file);
+  assert.equal(code, 0, etc);
+  assert.equal(stdout, `${file}: decoys: 1, ports: 1, allow entries: 5, log: ${LOG}\n`);
+  assert.deepEqual(stderr.split('\n').slice(0, -1), [
+    `honeyport: warning: ${file}:2: allow entry 192.0.2.8 ended with 2020-01-31 and allows nobody`,
+    `honeyport: warning: ${list}:2: allow entry 198.51.100.0/24 ended with 2020-02-29 and allows nobody`,
+  ]);
+  writeFileSync(list, '198.51.100.7\n198.51.100.300\n');
+  const refused = run('check', '-c', file);
+  assert.equal(refused.code, 2);
+  assert.equal(
+    refused.stderr,
+    `honeyport: error: ${list}:2:1: expected an IPv4 or IPv6 address or a network such as 192.0.2.0/24, got "198.51.100.300"\n`,
+  );
 });
 
 test('check without a file looks at the built-in default', (context) => {
   const { cwd, run } = makeHost(context, {});
   assert.deepEqual(run('check'), {
     code: 0,
-    stdout: `the built-in default: decoys: 1, ports: 3, log: ${join(cwd, 'honeyport.log')}\n`,
+    stdout: `the built-in default: decoys: 1, ports: 3, allow entries: 0, log: ${join(cwd, 'honeyport.log')}\n`,
     stderr: '',
   });
 });
 
 test('check without a file named reads the one in /etc', (context) => {
   const { run } = makeHost(context, { 'honeyport/honeyport.yaml': GOOD });
-  assert.equal(run('check').stdout, `/etc/honeyport/honeyport.yaml: decoys: 2, ports: 5, log: ${LOG}\n`);
+  assert.equal(
+    run('check').stdout,
+    `/etc/honeyport/honeyport.yaml: decoys: 2, ports: 5, allow entries: 0, log: ${LOG}\n`,
+  );
 });
 
 test('check finds the jail and the logrotate file that name another log', (context) => {
@@ -51,7 +77,7 @@ test('check finds the jail and the logrotate file that name another log', (conte
     'honeyport: error: some readers of the log would read another file',
     '',
   ]);
-  assert.equal(stdout, `/etc/honeyport/honeyport.yaml: decoys: 2, ports: 5, log: ${LOG}\n`);
+  assert.equal(stdout, `/etc/honeyport/honeyport.yaml: decoys: 2, ports: 5, allow entries: 0, log: ${LOG}\n`);
   assert.equal(code, 1);
 });
 
@@ -222,11 +248,16 @@ test('schema prints a JSON Schema of every key', (context) => {
   assert.equal(code, 0);
 });
 
-for (const command of ['run', 'check', 'schema']) {
+const COMMANDS = ['run', 'check', 'schema', 'allow'];
+const ARGUMENTS: Readonly<Record<string, string>> = { allow: ' [command]' };
+
+for (const command of COMMANDS) {
   test(`${command} has help of its own`, (context) => {
     const { run } = makeHost(context, {});
     const help = run(command, '--help');
-    assert.match(help.stdout, new RegExp(`^Usage: honeyport ${command} \\[options\\]\n\n[A-Z].*\\.\n`, 's'));
+    const usage = `Usage: honeyport ${command} [options]${ARGUMENTS[command] ?? ''}\n\n`;
+    assert.ok(help.stdout.startsWith(usage), help.stdout);
+    assert.match(help.stdout.slice(usage.length), /^[A-Z].*\.\n/s);
     assert.deepEqual([help.code, help.stderr], [0, '']);
     assert.deepEqual(run('help', command), help);
     assert.deepEqual(run(command, '-h'), help);
@@ -237,15 +268,22 @@ test('the help names every command, and without arguments it is the answer to a 
   const { run } = makeHost(context, {});
   const help = run('--help');
   assert.deepEqual([help.code, help.stderr], [0, '']);
-  for (const command of ['run', 'check', 'schema'])
-    assert.match(help.stdout, new RegExp(`^  ${command} `, 'm'));
+  for (const command of COMMANDS) assert.match(help.stdout, new RegExp(`^  ${command} `, 'm'));
   assert.deepEqual(run(), { code: 2, stdout: '', stderr: help.stdout });
 });
 
 test('the version is that of the package, everywhere', (context) => {
   const { run } = makeHost(context, {});
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
-  for (const args of [['--version'], ['-V'], ['run', '--version'], ['check', '-V'], ['schema', '--version']])
+  for (const args of [
+    ['--version'],
+    ['-V'],
+    ['run', '--version'],
+    ['check', '-V'],
+    ['schema', '--version'],
+    ['allow', 'check', '-V'],
+    ['why', '-V'],
+  ])
     assert.deepEqual(run(...args), { code: 0, stdout: `${version}\n`, stderr: '' });
 });
 

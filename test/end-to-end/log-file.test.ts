@@ -21,7 +21,7 @@ import { waitFor } from '../support/wait.ts';
 
 const NOTHING = { missing: [], duplicated: [], invented: [] };
 const PORT = 24_100;
-const CONFIG = `decoys: [{ name: one, ports: ${PORT} }]\nlog: { file: { path: LOG }, console: off }\n`;
+const CONFIG = `decoys: [{ name: one, ports: ${PORT} }]\nguard: off\nlog: { file: { path: LOG }, console: off }\n`;
 const NOBODY = 65_534;
 
 const knock = (count: number) =>

@@ -41,7 +41,7 @@ for (const { name, node, root = ROOT } of VERSIONS) {
     const version = execFileSync(command[0]!, [...command.slice(1), '--version'], { encoding: 'utf8' });
     context.diagnostic(version.trim());
     const config = (decoy: string) =>
-      `decoys: [{ name: ${decoy}, ports: ${PORT} }]\nlog: { file: { path: LOG }, console: off }\n`;
+      `decoys: [{ name: ${decoy}, ports: ${PORT} }]\nguard: off\nlog: { file: { path: LOG }, console: off }\n`;
     const honeyport = await startHoneyport({
       dir,
       node: command,

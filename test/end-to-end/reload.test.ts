@@ -236,8 +236,9 @@ test('SIGHUP without a file is taken, and the log reopened', async (context) => 
   process.kill(honeyport.pid, 'SIGHUP');
   await honeyport.waitForStderr(/^honeyport: reloaded: 1 decoy, 1 port$/m);
   await knock(port);
-  assert.deepEqual(readLines(`${honeyport.logFile}.1`).map(kindOf), ['start', 'connect']);
-  assert.deepEqual(readLines(honeyport.logFile).map(kindOf), ['reload', 'connect']);
+  // the built-in default has the guard on
+  assert.deepEqual(readLines(`${honeyport.logFile}.1`).map(kindOf), ['start', 'allowed']);
+  assert.deepEqual(readLines(honeyport.logFile).map(kindOf), ['reload', 'allowed']);
 });
 
 test('SIGHUP that follows the start line is no end', async (context) => {
@@ -319,6 +320,7 @@ function configuration(wanted: Wanted): string {
   return `${extra}
 sensor: ${sensor}
 decoys: [{ name: ${name}, ports: [${ports}]${at} }]
+guard: off
 log: { file: { path: ${log} }, console: ${console} }
 `.trimStart();
 }

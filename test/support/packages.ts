@@ -12,6 +12,8 @@ export const TEST_PACKAGES: readonly string[] = [
   'systemd-journal-remote',
   'nmap',
   'iproute2',
+  'dnsmasq-base',
+  'openssh-server',
   'logrotate',
   'tcpdump',
   'debootstrap',

@@ -19,6 +19,10 @@ const PACKAGE_OF: Readonly<Record<string, string>> = {
   nsenter: 'util-linux',
   setpriv: 'util-linux',
   logger: 'bsdutils',
+  dnsmasq: 'dnsmasq-base',
+  sshd: 'openssh-server',
+  ssh: 'openssh-client',
+  'ssh-keygen': 'openssh-client',
   python3: 'python3',
 };
 

@@ -98,3 +98,63 @@ function bindPoll(library: LibraryHandle): Native['pollReadable'] {
 function check(name: string, result: number): void {
   if (result < 0) throw new Error(`${name} failed with libuv error ${result}`);
 }
+
+/** A session that logind knows, as sd-login(3) tells it. */
+export interface LoginSession {
+  /** `online`, `active`, `closing` */
+  readonly state: string | undefined;
+  /** `user`, `greeter`, `background`, and others that newer versions add */
+  readonly class: string | undefined;
+  /** What the program that logged somebody in says of the remote end: an address, or a host name. */
+  readonly remoteHost: string | undefined;
+}
+
+/**
+ * Binds libsystemd's functions that tell who is logged in.
+ * @returns undefined on a host without libsystemd
+ */
+export function loadLoginSessions(): (() => LoginSession[]) | undefined {
+  const library = loadIfThere('libsystemd.so.0');
+  if (library === undefined) return undefined;
+  const free = koffi.load(null).func('void free(void *)');
+  const text = koffi.disposable('str', free);
+  const getSessions = library.func('sd_get_sessions', 'int', [koffi.out(koffi.pointer('void *'))]);
+  const getter = (name: string) => {
+    const get = library.func(name, 'int', ['str', koffi.out(koffi.pointer(text))]);
+    return (session: string): string | undefined => {
+      const value: [string | null] = [null];
+      // negative, a negated errno: the session has none, or has ended meanwhile
+      return get(session, value) < 0 ? undefined : (value[0] ?? undefined);
+    };
+  };
+  const state = getter('sd_session_get_state');
+  const sessionClass = getter('sd_session_get_class');
+  const remoteHost = getter('sd_session_get_remote_host');
+  return () => {
+    const list: [unknown] = [null];
+    const count = getSessions(list);
+    if (count < 0) throw new Error(`sd_get_sessions failed with errno ${-count}`);
+    return takeStrings(list[0], count, free).map((session) => ({
+      state: state(session),
+      class: sessionClass(session),
+      remoteHost: remoteHost(session),
+    }));
+  };
+}
+
+function loadIfThere(name: string): LibraryHandle | undefined {
+  try {
+    return koffi.load(name);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The texts of a list that C has allocated, which is given back. */
+function takeStrings(list: unknown, count: number, free: (pointer: unknown) => void): string[] {
+  if (count === 0) return [];
+  const pointers: unknown[] = koffi.decode(list, koffi.array('void *', count, 'Array'));
+  const texts = pointers.map((pointer) => String(koffi.decode(pointer, 'char', -1)));
+  for (const pointer of [...pointers, list]) free(pointer);
+  return texts;
+}

@@ -1,0 +1,142 @@
+import { constants } from 'node:fs';
+import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import type { AllowedNetwork } from '../configuration/allow-entry.ts';
+import { readBounded } from '../configuration/read.ts';
+import { formatRanges } from '../format/ports.ts';
+
+/** The file in which fail2ban's action finds the allow list, so that nothing of it need be written twice. */
+export interface AllowExport {
+  /** Writes the list into a file, whole or not at all; a list that comes meanwhile follows. */
+  write(path: string, networks: Iterable<AllowedNetwork>): void;
+  /** Gives up what is not written yet. */
+  close(): void;
+}
+
+export interface AllowExportOptions {
+  /** Called once until it works again; it is tried again by itself. */
+  readonly onTrouble: (path: string, error: unknown) => void;
+  readonly onRecovery: (path: string) => void;
+}
+
+/** Version of the file's keys. */
+const VERSION = 1;
+const RETRY_MS = 60_000;
+/** So many take a millisecond, in which nothing is accepted. */
+const ENTRIES_PER_TURN = 2000;
+const MOST_MEBIBYTES = 64;
+
+/** Beside the log and named after it, where the action finds it by the jail's `logpath`. */
+export function allowExportPath(logPath: string): string {
+  return join(dirname(logPath), `${basename(logPath).replace(/\.log$/, '')}.allow.json`);
+}
+
+export function createAllowExport({ onTrouble, onRecovery }: AllowExportOptions): AllowExport {
+  let waiting: { path: string; networks: Iterable<AllowedNetwork> } | undefined;
+  let writing = false;
+  let failing = false;
+  let closed = false;
+  let retryTimer: NodeJS.Timeout | undefined;
+
+  return {
+    write(path, networks) {
+      waiting = { path, networks };
+      clearTimeout(retryTimer);
+      if (!writing) void writeWaiting();
+    },
+    close() {
+      closed = true;
+      clearTimeout(retryTimer);
+    },
+  };
+
+  async function writeWaiting(): Promise<void> {
+    writing = true;
+    while (waiting !== undefined && !closed) {
+      const { path, networks } = waiting;
+      waiting = undefined;
+      try {
+        await replaceFile(path, networks, () => closed);
+        if (failing) onRecovery(path);
+        failing = false;
+      } catch (error) {
+        if (!failing && !closed) onTrouble(path, error);
+        failing = true;
+        waiting ??= { path, networks };
+        break;
+      }
+    }
+    writing = false;
+    if (failing && !closed) retryTimer = setTimeout(() => void writeWaiting(), RETRY_MS).unref();
+  }
+}
+
+/** Through a file of another name, so that nobody ever reads half a list. */
+async function replaceFile(
+  path: string,
+  networks: Iterable<AllowedNetwork>,
+  isGivenUp: () => boolean,
+): Promise<void> {
+  const temporary = `${path}.new`;
+  await unlink(temporary).catch(() => {});
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL;
+  const file = await open(temporary, flags, 0o640);
+  try {
+    await writeEntries(file, networks, isGivenUp);
+    await file.sync();
+    if (isGivenUp()) throw new Error('given up');
+    await rename(temporary, path);
+  } catch (error) {
+    await unlink(temporary).catch(() => {});
+    throw error;
+  } finally {
+    await file.close();
+  }
+}
+
+async function writeEntries(
+  file: FileHandle,
+  networks: Iterable<AllowedNetwork>,
+  isGivenUp: () => boolean,
+): Promise<void> {
+  const now = Date.now();
+  let text = `{"version":${VERSION},"time":"${new Date(now).toISOString()}","entries":[`;
+  let separator = '\n';
+  let count = 0;
+  for (const allowed of networks) {
+    if (allowed.until !== undefined && allowed.until <= now) continue;
+    text += separator + entryText(allowed);
+    separator = ',\n';
+    count += 1;
+    if (count % ENTRIES_PER_TURN !== 0) continue;
+    await file.appendFile(text);
+    text = '';
+    if (isGivenUp()) return;
+  }
+  await file.appendFile(`${text}\n]}\n`);
+}
+
+function entryText({ source, network, ports, until }: AllowedNetwork): string {
+  return JSON.stringify({
+    by: source,
+    net: network.text,
+    ports: ports === undefined ? undefined : formatRanges(ports),
+    until: until === undefined ? undefined : until / 1000,
+  });
+}
+
+/** The addresses by host name of an export; nothing where there is none, or none that can be read. */
+export function readExportedAddresses(path: string, names: Iterable<string>): Map<string, string[]> {
+  const addresses = new Map([...names].map((name): [string, string[]] => [name.toLowerCase(), []]));
+  if (addresses.size === 0) return addresses;
+  try {
+    const { entries } = JSON.parse(Buffer.from(readBounded(path, MOST_MEBIBYTES)).toString()) as {
+      entries: { by: string; net: string }[];
+    };
+    for (const { by, net } of entries)
+      addresses.get(by.toLowerCase())?.push(net.replace(/\/(?:32|128)$/, ''));
+  } catch {
+    // the first start, or a file that somebody else wrote: names are about to be resolved
+  }
+  return addresses;
+}

@@ -1,0 +1,90 @@
+import { isUtf8 } from 'node:buffer';
+import { ConfigurationError } from '../errors.ts';
+import { type AllowEntry, readSource, readUntil } from './allow-entry.ts';
+import { type PortRange, readPortList } from './ports.ts';
+import { brief } from './printable.ts';
+import { type Problem, problemLines } from './problem.ts';
+import { readBounded } from './read.ts';
+
+const MOST_MEBIBYTES = 16;
+
+/**
+ * Reads a file of the allow list: `SOURCE [ports=22,80-90] [until=2027-01-31] [# comment]` on each line, empty lines and
+ * lines with a comment alone.
+ * @throws ConfigurationError with every problem of the file, or with the reason why it cannot be read
+ */
+export function readAllowFile(file: string): AllowEntry[] {
+  return parseAllowFile(readBounded(file, MOST_MEBIBYTES, HINTS), file);
+}
+
+const HINTS = {
+  ENOENT: 'a file with a comment alone (# nobody yet) is a list without entries',
+  EACCES: 'let the user that runs honeyport read the file and enter its directory',
+};
+
+/** @throws ConfigurationError with every problem */
+export function parseAllowFile(bytes: Uint8Array, file: string): AllowEntry[] {
+  const problems = wholeProblems(bytes);
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8');
+  const lines = problems.length === 0 ? text.split('\n') : [];
+  const entries = lines.flatMap((content, index) => {
+    const line = index + 1;
+    const report = (word: string, message: string) =>
+      problems.push({ line, column: content.indexOf(word) + 1, text: message });
+    return readLine(content, { file, line }, report);
+  });
+  if (problems.length > 0) throw new ConfigurationError(problemLines(file, problems));
+  return entries;
+}
+
+/** Half an address is often another address: what may not be the whole file is not taken. */
+function wholeProblems(bytes: Uint8Array): Problem[] {
+  if (bytes.length === 0) return [{ line: 1, column: 1, text: NOTHING_THERE }];
+  if (!isUtf8(bytes)) return [{ line: 1, column: 1, text: 'not UTF-8' }];
+  if (bytes.at(-1) === 0x0a) return [];
+  const line = bytes.reduce((sum, byte) => sum + (byte === 0x0a ? 1 : 0), 1);
+  return [{ line, column: bytes.length - bytes.lastIndexOf(0x0a), text: NO_END }];
+}
+
+const NOTHING_THERE =
+  'expected entries or a comment, got an empty file, as of an editor that is still writing';
+const NO_END =
+  'expected a line feed at the end of the file, got none: the line may be half of what was meant';
+
+/** Reads the entry of a line, where it has one, and reports what is wrong with it. */
+function readLine(line: string, place: Place, report: (word: string, message: string) => void): AllowEntry[] {
+  const sign = line.indexOf('#');
+  const [source = '', ...options] = (sign < 0 ? line : line.slice(0, sign)).trim().split(/\s+/);
+  if (source === '') return [];
+  const read = readSource(source);
+  if (typeof read === 'string') report(source, read);
+  const limits: Limits = {};
+  for (const option of options) {
+    const problem = readOption(option, limits);
+    if (problem !== undefined) report(option, problem);
+  }
+  if (typeof read === 'string') return [];
+  const { ports, until } = limits;
+  const comment = sign < 0 ? undefined : line.slice(sign + 1).trim();
+  return [{ source, network: read.network, ports, until, comment, ...place }];
+}
+
+/** Where an entry stands. */
+type Place = Pick<AllowEntry, 'file' | 'line'>;
+
+interface Limits {
+  ports?: readonly PortRange[];
+  until?: number;
+}
+
+/** Takes an option over, or says what is wrong with it. */
+function readOption(option: string, limits: Limits): string | undefined {
+  const [, key, value] = /^(ports|until)=(.*)$/s.exec(option) ?? [];
+  if (key === undefined || value === undefined)
+    return `expected ports=, until= or a comment after #, got ${brief(option)}`;
+  if (key in limits) return `expected ${key}= once, got it again`;
+  const read = key === 'ports' ? readPortList(value) : readUntil(value);
+  if (typeof read === 'string') return `${key}: ${read}`;
+  Object.assign(limits, { [key]: read });
+  return undefined;
+}

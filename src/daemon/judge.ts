@@ -1,0 +1,54 @@
+import type { Connection } from '../capture/connection.ts';
+import type { AllowedNetwork } from '../configuration/allow-entry.ts';
+import type { Configuration } from '../configuration/configuration.ts';
+import type { AllowedEvent, ConnectEvent, Unrecorded, WithheldEvent } from '../event.ts';
+import type { GuardFindings } from '../guard/guard.ts';
+import type { Brake } from '../withhold/brake.ts';
+import type { Nat } from '../withhold/nat.ts';
+
+/** What there is to know of sources. */
+export interface Knowledge {
+  readonly findAllowed: (source: string, port: number, now: number) => AllowedNetwork | undefined;
+  /** Undefined: the guard is off. */
+  readonly guarded: GuardFindings | undefined;
+  readonly nat: Nat;
+  /** Undefined: off. */
+  readonly brake: Brake | undefined;
+  readonly cookies: Configuration['cookies'];
+}
+
+type Verdict = Unrecorded<ConnectEvent | AllowedEvent | WithheldEvent>;
+
+/** What a connection is: somebody who belongs here, somebody of whom it is not certain, or a `connect`. */
+export function judge(connection: Connection, knowledge: Knowledge): Verdict {
+  const { time, src, spt, dst, dpt, decoy, fromCookie, fingerprint } = connection;
+  const allowed = knowledge.findAllowed(src, dpt, time);
+  const reason = withheldReason(connection, allowed, knowledge);
+  if (reason !== undefined) return { kind: 'withheld', time, src, spt, dst, dpt, decoy, reason };
+  if (allowed !== undefined) {
+    return { kind: 'allowed', time, src, spt, dst, dpt, decoy, by: allowed.source };
+  }
+  if (fingerprint === undefined || fromCookie) return { kind: 'connect', time, src, spt, dst, dpt, decoy };
+  const { ttl, win, syn } = fingerprint;
+  return { kind: 'connect', time, src, spt, dst, dpt, decoy, ttl, win, syn };
+}
+
+function withheldReason(
+  { src, time, fromCookie }: Connection,
+  allowed: AllowedNetwork | undefined,
+  { guarded, nat, brake, cookies }: Knowledge,
+): WithheldEvent['reason'] | undefined {
+  // what the admin wrote himself is no matter of doubt
+  if (allowed !== undefined && !isGuard(allowed)) return undefined;
+  if (guarded !== undefined) {
+    const hidesOthers = nat.hides(src, guarded.translators.has(src));
+    if (hidesOthers || guarded.bridges.has(src)) return 'nat';
+  }
+  if (allowed !== undefined) return undefined;
+  if (fromCookie && cookies === 'withhold') return 'cookie';
+  return brake === undefined || brake.lets(src, time) ? undefined : 'brake';
+}
+
+function isGuard({ source }: AllowedNetwork): boolean {
+  return source.startsWith('guard:');
+}

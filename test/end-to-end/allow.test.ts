@@ -1,0 +1,239 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { describe, test } from 'node:test';
+import { knock, resolved, SSH, setStage, TELNET, verdictOf, watch } from '../support/allow-stage.ts';
+import { SERVICE, startService } from '../support/bans.ts';
+import { RELEASES } from '../support/fail2ban.ts';
+import { startHoneyport } from '../support/listener.ts';
+import { waitFor } from '../support/wait.ts';
+
+const DEADLINE_MS = 20_000;
+
+const TOMORROW = new Date(Date.now() + 86_400_000).toISOString().slice(0, 10);
+
+/** One entry of each kind; `third` is the third number of its IPv4 addresses, and makes the two sets differ. */
+function entriesOf(third: number) {
+  const ipv4 = (offset: number) => `198.18.${third + offset}`;
+  return {
+    settings: `allow:
+  - ${ipv4(0)}.1
+  - ${ipv4(1)}.0/24
+  - 2001:db8:5:${third}::1
+  - "2001:db8:6:${third}::/64"
+  - { source: ${ipv4(4)}.1, ports: [${SSH}, 3000-3010], comment: only there }
+  - { source: ${ipv4(5)}.1, until: ${TOMORROW} }
+  - { source: ${ipv4(5)}.2, until: 2020-01-31 }
+  - scanner-${third}.test
+  - { file: LIST }
+`,
+    list: `# colleagues\n${ipv4(7)}.1\n\n${ipv4(8)}.0/25 ports=${TELNET} # half a network\n`,
+    hosts: { [`scanner-${third}.test`]: [`${ipv4(6)}.1`, `2001:db8:5:${third}::6`] },
+    allowed: [
+      [`${ipv4(0)}.1`, `${ipv4(0)}.1`],
+      [`${ipv4(1)}.255`, `${ipv4(1)}.0/24`],
+      [`2001:db8:5:${third}::1`, `2001:db8:5:${third}::1`],
+      [`2001:db8:6:${third}:ffff::1`, `2001:db8:6:${third}::/64`],
+      [`${ipv4(4)}.1`, `${ipv4(4)}.1`, SSH],
+      [`${ipv4(5)}.1`, `${ipv4(5)}.1`],
+      [`${ipv4(6)}.1`, `scanner-${third}.test`],
+      [`2001:db8:5:${third}::6`, `scanner-${third}.test`],
+      [`${ipv4(7)}.1`, `${ipv4(7)}.1`],
+      [`${ipv4(8)}.127`, `${ipv4(8)}.0/25`],
+    ] as [from: string, by: string, port?: number][],
+    neighbours: [
+      [`${ipv4(0)}.2`],
+      [`${ipv4(2)}.0`],
+      [`2001:db8:5:${third}::2`],
+      [`2001:db8:6:${(third + 1).toString()}::1`],
+      [`${ipv4(4)}.2`, SSH],
+      [`${ipv4(5)}.2`],
+      [`${ipv4(6)}.2`],
+      [`2001:db8:5:${third}::7`],
+      [`${ipv4(7)}.2`],
+      [`${ipv4(8)}.128`],
+    ] as [from: string, port?: number][],
+  };
+}
+
+for (const release of RELEASES) {
+  describe(`with ${release === 'host' ? "this machine's" : "Debian 13's"} fail2ban`, () => {
+    test('of each kind of entry the source is never banned and its neighbour is, before and after a live edit', async (context) => {
+      const before = entriesOf(10);
+      const after = entriesOf(50);
+      const hosts = { ...before.hosts, ...after.hosts };
+      const stage = await setStage(context, before.settings, { list: before.list, hosts });
+      const fail2ban = await watch(stage, release);
+      await resolved(stage, 'scanner-10.test');
+      const banned: string[] = [];
+      const check = async ({ allowed, neighbours }: ReturnType<typeof entriesOf>) => {
+        for (const [from, by, port] of allowed) {
+          assert.equal(verdictOf(await stage.knock(from, port)), `allowed by=${by}`);
+        }
+        for (const [from, port] of neighbours) {
+          assert.equal(verdictOf(await stage.knock(from, port)), 'connect', from);
+          banned.push(from);
+        }
+        // lines are read in order: with the last one banned, all were looked at
+        await fail2ban.waitForBan(banned.at(-1)!);
+        assert.deepEqual(fail2ban.banned().sort(), banned.toSorted());
+      };
+      await check(before);
+
+      await stage.configure(after.settings);
+      await stage.writeList(after.list);
+      await resolved(stage, 'scanner-50.test');
+      // who is no longer on the list is nobody special
+      const dropped = before.allowed.filter(([from]) => from !== '198.18.14.1').map(([from]) => from);
+      for (const from of dropped) assert.equal(verdictOf(await stage.knock(from)), 'connect', from);
+      banned.push(...dropped);
+      await check(after);
+    });
+
+    test('an address that is allowed while it is banned gets through at once, and is blocked again without the entry', async (context) => {
+      const stage = await setStage(context, 'allow: [{ file: LIST }]');
+      const { network } = stage;
+      const fail2ban = await watch(stage, release);
+      await startService(network);
+      const from = '198.18.1.1';
+      const outcome = () => network.connect({ from, to: network.sensor.ipv4, port: SERVICE, timeoutMs: 400 });
+      const becomes = (wanted: string) =>
+        waitFor(async () => (await outcome()) === wanted, {
+          deadlineMs: DEADLINE_MS,
+          what: `${from}: ${wanted}`,
+        });
+      await stage.knock(from);
+      await fail2ban.waitForBlock(from);
+      await becomes('timeout');
+      await stage.writeList(`${from}\n`);
+      await becomes('open');
+      assert.deepEqual(fail2ban.banned(), [from]);
+      await stage.writeList('# nobody\n');
+      await becomes('timeout');
+      // for another port it is a stranger
+      await stage.writeList(`${from} ports=${TELNET}\n`);
+      await becomes('timeout');
+      assert.equal(await network.connect({ from, to: network.sensor.ipv4, port: TELNET }), 'open');
+    });
+  });
+}
+
+test('a list file that goes bad in any way is reported with its line, and the last good list stays in force', async (context) => {
+  const good = '198.18.1.1\n198.18.2.0/24 # scanners\n';
+  const stage = await setStage(context, 'allow: [{ file: LIST }]', { list: good });
+  const { honeyport, list } = stage;
+  const replace = (text: string) => () => {
+    writeFileSync(`${list}.new`, text);
+    renameSync(`${list}.new`, list);
+  };
+  const cases: [what: string, spoil: () => void, report: RegExp][] = [
+    [
+      'host bits',
+      replace('198.18.1.1\n198.18.2.1/24\n'),
+      /:2:1: expected no bits beyond the prefix, as in 198\.18\.2\.0\/24, got "198\.18\.2\.1\/24"/,
+    ],
+    ['/33', replace('198.18.1.1/33\n'), /:1:1: expected a prefix length up to 32, got "198\.18\.1\.1\/33"/],
+    [
+      'half an address',
+      replace('198.18.1.1\n198.18.2'),
+      /:2:9: expected a line feed at the end of the file, got none/,
+    ],
+    [
+      'nothing in it',
+      () => writeFileSync(list, ''),
+      /:1:1: expected entries or a comment, got an empty file/,
+    ],
+    [
+      'a word',
+      replace('198.18.1.1 port=22\n'),
+      /:1:12: expected ports=, until= or a comment after #, got "port=22"/,
+    ],
+    [
+      'a directory in its place',
+      () => {
+        rmSync(list);
+        mkdirSync(list);
+        process.kill(honeyport.pid, 'SIGHUP');
+      },
+      /: expected a regular file, got a directory/,
+    ],
+    [
+      'gone',
+      () => {
+        rmSync(list, { recursive: true });
+        process.kill(honeyport.pid, 'SIGHUP');
+      },
+      /: no such file/,
+    ],
+  ];
+  let said = 0;
+  for (const [what, spoil, report] of cases) {
+    spoil();
+    await waitFor(() => report.test(honeyport.stderr().slice(said)), {
+      deadlineMs: DEADLINE_MS,
+      what: () => `${what}: ${report} in:\n${honeyport.stderr().slice(said)}`,
+    });
+    await waitFor(() => /the old one runs on/.test(honeyport.stderr().slice(said)), {
+      deadlineMs: DEADLINE_MS,
+      what,
+    });
+    said = honeyport.stderr().length;
+    assert.equal(verdictOf(await stage.knock('198.18.1.1')), 'allowed by=198.18.1.1', what);
+    assert.equal(verdictOf(await stage.knock('198.18.2.9')), 'allowed by=198.18.2.0/24', what);
+    assert.equal(verdictOf(await stage.knock('198.18.3.1')), 'connect', what);
+  }
+  assert.equal(stage.reloads(), 0);
+  await stage.writeList('198.18.3.1\n');
+  assert.equal(verdictOf(await stage.knock('198.18.3.1')), 'allowed by=198.18.3.1');
+  assert.equal(verdictOf(await stage.knock('198.18.1.1')), 'connect');
+});
+
+test('a list file that is taken away is said at once', async (context) => {
+  const stage = await setStage(context, 'allow: [{ file: LIST }]', { list: '198.18.1.1\n' });
+  rmSync(stage.list);
+  await stage.honeyport.waitForStderr(/allow\.list is gone: the allow list read before runs on/);
+  assert.equal(verdictOf(await stage.knock('198.18.1.1')), 'allowed by=198.18.1.1');
+});
+
+test('a host name that stops resolving keeps its addresses, over a restart, too, and is reported once', async (context) => {
+  const hosts = { 'scanner.test': ['198.18.1.1'] };
+  const stage = await setStage(context, 'allow: [scanner.test]', { hosts });
+  const { honeyport, names, network } = stage;
+  await resolved(stage, 'scanner.test');
+  assert.equal(verdictOf(await stage.knock('198.18.1.1')), 'allowed by=scanner.test');
+  names.answer({});
+  // a reload asks anew; dnsmasq may still be reading when the first one comes
+  const reports = () => honeyport.stderr().match(/host name scanner\.test does not resolve/g)?.length ?? 0;
+  await waitFor(
+    () => {
+      if (reports() === 0) process.kill(honeyport.pid, 'SIGHUP');
+      return reports() > 0;
+    },
+    { deadlineMs: DEADLINE_MS, everyMs: 300, what: 'the report' },
+  );
+  assert.match(
+    honeyport.stderr(),
+    /does not resolve \(ENOTFOUND\); its last address stays allowed: 198\.18\.1\.1$/m,
+  );
+  assert.equal(verdictOf(await stage.knock('198.18.1.1')), 'allowed by=scanner.test');
+  assert.equal(reports(), 1);
+
+  names.answer({ 'scanner.test': ['198.18.1.3'] });
+  await waitFor(
+    () => {
+      if (!/scanner\.test resolves again/.test(honeyport.stderr())) process.kill(honeyport.pid, 'SIGHUP');
+      return /scanner\.test resolves again/.test(honeyport.stderr());
+    },
+    { deadlineMs: DEADLINE_MS, everyMs: 300, what: 'the name to resolve again' },
+  );
+  assert.equal(verdictOf(await stage.knock('198.18.1.3')), 'allowed by=scanner.test');
+  assert.equal(verdictOf(await stage.knock('198.18.1.1')), 'connect');
+  names.answer({});
+
+  await honeyport.stop();
+  const { namespace } = network.sensor;
+  const args = ['run', '-c', honeyport.configFile];
+  const again = await startHoneyport({ args, namespace, dir: stage.dir, wrapper: names.wrapper });
+  stage.cleanUp(() => again.stop());
+  assert.equal(verdictOf(await knock(network, again, '198.18.1.3', TELNET)), 'allowed by=scanner.test');
+  assert.equal(verdictOf(await knock(network, again, '198.18.1.2', TELNET)), 'connect');
+});
