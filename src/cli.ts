@@ -5,6 +5,7 @@ import { addAllowCommand } from './commands/allow.ts';
 import { addCheckCommand } from './commands/check.ts';
 import { addRunCommand } from './commands/run.ts';
 import { addSchemaCommand } from './commands/schema.ts';
+import { addWhyCommand } from './commands/why.ts';
 import { UserError } from './errors.ts';
 import { createErrorWriter } from './system/standard-error.ts';
 import { createVoice, reportUserError } from './voice.ts';
@@ -31,6 +32,7 @@ addRunCommand(program, context);
 addCheckCommand(program, context);
 addSchemaCommand(program, context);
 addAllowCommand(program, context);
+addWhyCommand(program, context);
 
 try {
   await program.parseAsync();

@@ -248,8 +248,8 @@ test('schema prints a JSON Schema of every key', (context) => {
   assert.equal(code, 0);
 });
 
-const COMMANDS = ['run', 'check', 'schema', 'allow'];
-const ARGUMENTS: Readonly<Record<string, string>> = { allow: ' [command]' };
+const COMMANDS = ['run', 'check', 'schema', 'allow', 'why'];
+const ARGUMENTS: Readonly<Record<string, string>> = { allow: ' [command]', why: ' <address>' };
 
 for (const command of COMMANDS) {
   test(`${command} has help of its own`, (context) => {
