@@ -47,15 +47,19 @@ export function reference(program: string): Contestant {
   };
 }
 
-/** Honeyport as its users run it, log and configuration in directories of their own, with `cli` as its dist/cli.js. */
-export function honeyport(cli: string): Contestant {
+/**
+ * Honeyport as its users run it, log and configuration in directories of their own, with `cli` as its dist/cli.js.
+ * @param allowList path of a list file
+ */
+export function honeyport(cli: string, allowList?: string): Contestant {
   return {
     name: 'honeyport',
     tellsDestination: true,
     command: async (ports, logPath) => {
       const path = join(dirname(logPath), '..', 'etc', 'honeyport.yaml');
       await mkdir(dirname(path));
-      await writeFile(path, configuration(ports, logPath));
+      const allow = allowList === undefined ? '' : `allow: [{ file: ${JSON.stringify(allowList)} }]\n`;
+      await writeFile(path, configuration(ports, logPath) + allow);
       return [process.execPath, cli, 'run', '-c', path];
     },
   };

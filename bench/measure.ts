@@ -103,6 +103,7 @@ export async function measureOnePort(
     const paced = await measurePaced(session, sizes.paced);
     await drive(session, 'burst', { count: sizes.burst, concurrency: sizes.burst, mode: 'hold' });
     return {
+      startMs: session.running.startMs,
       onePortMib: fresh.rss,
       onePortPeakMib: fresh.peak,
       fullRatePerS: full.perS,

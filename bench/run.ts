@@ -4,6 +4,7 @@ import { availableParallelism, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { formatAllow, measureAllow } from './allow.ts';
 import { formatBans, measureBans } from './bans.ts';
 import { compileC } from './compile.ts';
 import { type Contestant, honeyport, reference } from './contestant.ts';
@@ -22,6 +23,7 @@ import {
 import { format, summarize, summarizeLoads } from './report.ts';
 
 const USAGE = `Usage: npm run bench -- [--quick] [--million] [--rounds N] [--json FILE] [--cli FILE]
+       npm run bench -- --allow [--rounds N]
        npm run bench -- --bans
 
   --quick      one short round
@@ -29,6 +31,7 @@ const USAGE = `Usage: npm run bench -- [--quick] [--million] [--rounds N] [--jso
   --rounds N   default 5
   --json FILE  the result for programs
   --cli FILE   another build than dist/cli.js
+  --allow      an allow list of 100,000 entries instead, beside none
   --bans       bursts of bans instead, beside the stock action; as root, about three minutes`;
 
 const FULL: Sizes = { warmUp: 10_000, fullRate: 60_000, paced: 10_000, manyPorts: 5_000, burst: 5_000 };
@@ -38,6 +41,7 @@ interface Options {
   readonly rounds: number;
   readonly sizes: Sizes;
   readonly million: boolean;
+  readonly allow: boolean;
   readonly bans: boolean;
   readonly json: string | undefined;
   readonly cli: string;
@@ -77,6 +81,7 @@ function readOptions(args: readonly string[]): Options | number {
       options: {
         quick: { type: 'boolean', default: false },
         million: { type: 'boolean', default: false },
+        allow: { type: 'boolean', default: false },
         bans: { type: 'boolean', default: false },
         rounds: { type: 'string' },
         json: { type: 'string' },
@@ -91,8 +96,8 @@ function readOptions(args: readonly string[]): Options | number {
     const rounds = Number(values.rounds ?? (values.quick ? 1 : 5));
     if (!Number.isInteger(rounds) || rounds < 1)
       throw new Error(`expected a number of rounds, got ${values.rounds}`);
-    const { million, bans, json, cli } = values;
-    return { rounds, sizes: values.quick ? QUICK : FULL, million, bans, json, cli };
+    const { million, allow, bans, json, cli } = values;
+    return { rounds, sizes: values.quick ? QUICK : FULL, million, allow, bans, json, cli };
   } catch (error) {
     console.error(`honeyport bench: error: ${(error as Error).message}\n${USAGE}`);
     return 2;
@@ -108,9 +113,19 @@ async function bench(options: Options, directory: string): Promise<number> {
     throw new Error(`${options.cli} is missing: npm run build`);
   });
   const [load, readable, cputime, yardstick] = await compilePrograms(directory);
+  const workshop = { load, readable, cputime, directory };
+  if (options.allow) return reportAllow(options, workshop);
   const contestants = [honeyport(options.cli), reference(yardstick)];
-  const results = await runRounds(options, contestants, { load, readable, cputime, directory });
+  const results = await runRounds(options, contestants, workshop);
   return report(options, results);
+}
+
+async function reportAllow({ cli, rounds, sizes }: Options, workshop: Workshop): Promise<number> {
+  const { rows, verifications } = await measureAllow({ cli, rounds, sizes, workshop, progress });
+  const loads = summarizeLoads(verifications);
+  console.log(`${formatAllow(rows)}\n\n${format([], loads)}`);
+  explainDifferences(verifications);
+  return loads.every(({ met }) => met) ? 0 : 1;
 }
 
 async function compilePrograms(directory: string): Promise<[string, string, string, string]> {
