@@ -143,7 +143,7 @@ test("README names only commands, scripts and documents that exist, and the test
 test("docs/log.md shows the formatter's keys", async () => {
   const { LINE_KEYS } = await import('../src/format/line-keys.ts');
   const text = readFileSync(join(ROOT, 'docs/log.md'), 'utf8');
-  for (const kind of ['connect', 'withheld', 'suppressed', 'start', 'reload', 'stop'] as const) {
+  for (const kind of ['connect', 'allowed', 'withheld', 'suppressed', 'start', 'reload', 'stop'] as const) {
     const row = new RegExp(`^\\| \`${kind}\` .*$`, 'm').exec(text)?.[0] ?? '';
     const shown = [...row.split('|')[3]!.matchAll(/`([a-z]+)(?:=[a-z]+)?`/g)].map((match) => match[1]!);
     const keys = LINE_KEYS[kind].map(({ name }) => name);

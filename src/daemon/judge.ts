@@ -49,6 +49,7 @@ function withheldReason(
   return brake === undefined || brake.lets(src, time) ? undefined : 'brake';
 }
 
-function isGuard({ source }: AllowedNetwork): boolean {
+/** Whether it is the guard's, not the admin's. */
+export function isGuard({ source }: AllowedNetwork): boolean {
   return source.startsWith('guard:');
 }

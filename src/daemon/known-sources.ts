@@ -4,6 +4,7 @@ import { createAllowList } from '../allow/allow-list.ts';
 import { expiredEntries, expiryText, nextExpiry } from '../allow/expiry.ts';
 import { createHostNames, type HostNames } from '../allow/host-names.ts';
 import { resolveHostName } from '../allow/resolve-host-name.ts';
+import type { AllowedNetwork } from '../configuration/allow-entry.ts';
 import type { Configuration } from '../configuration/configuration.ts';
 import { isErrnoException, messageOf } from '../errors.ts';
 import { createGuard, type Guard } from '../guard/guard.ts';
@@ -11,7 +12,7 @@ import type { LoginSession } from '../native.ts';
 import type { Voice } from '../voice.ts';
 import { type Brake, createBrake } from '../withhold/brake.ts';
 import { createNat } from '../withhold/nat.ts';
-import type { Knowledge } from './judge.ts';
+import { isGuard, type Knowledge } from './judge.ts';
 
 /** What the daemon knows of sources, kept up to date: the allow list, the guard, the brake. */
 export interface KnownSources {
@@ -24,6 +25,8 @@ export interface KnownSources {
 /** setTimeout takes no more than 24 days. */
 const LONGEST_WAIT_MS = 86_400_000;
 const MOST_WARNINGS = 10;
+/** What the guard found counts for the action as long as the listener says so again. */
+const GUARD_LASTS_MS = 3_600_000;
 
 /** @param logindSessions tells who is logged in; undefined where there is no libsystemd */
 export function keepKnownSources(
@@ -42,6 +45,7 @@ export function keepKnownSources(
   let guard: Guard | undefined;
   let brake: Brake | undefined;
   let expiryTimer: NodeJS.Timeout | undefined;
+  const exportTimer = setInterval(exportList, GUARD_LASTS_MS / 3).unref();
   use(initial);
 
   return {
@@ -101,7 +105,7 @@ export function keepKnownSources(
   }
 
   function exportList(): void {
-    allowExport.write(allowExportPath(configuration.log.file.path), allowList.networks());
+    allowExport.write(allowExportPath(configuration.log.file.path), withGuardEnding(allowList.networks()));
   }
 
   /** At once, and then each time that an entry ends. */
@@ -118,10 +122,17 @@ export function keepKnownSources(
 
   function close(): void {
     clearTimeout(expiryTimer);
+    clearInterval(exportTimer);
     guard?.close();
     names.close();
     allowExport.close();
   }
+}
+
+/** Who was logged in when the listener ended must not stay allowed for ever. */
+function* withGuardEnding(networks: Iterable<AllowedNetwork>): Iterable<AllowedNetwork> {
+  const until = Math.ceil((Date.now() + GUARD_LASTS_MS) / 1000) * 1000;
+  for (const allowed of networks) yield isGuard(allowed) ? { ...allowed, until } : allowed;
 }
 
 function hostNamesOf({ allow }: Configuration): string[] {

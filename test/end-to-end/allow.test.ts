@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { knock, resolved, SSH, setStage, TELNET, verdictOf, watch } from '../support/allow-stage.ts';
 import { SERVICE, startService } from '../support/bans.ts';
 import { RELEASES } from '../support/fail2ban.ts';
-import { startHoneyport } from '../support/listener.ts';
+import { CLI, startHoneyport } from '../support/listener.ts';
+import type { Network } from '../support/namespaces.ts';
+import { requireProgram } from '../support/programs.ts';
 import { waitFor } from '../support/wait.ts';
 
 const DEADLINE_MS = 20_000;
@@ -237,3 +240,95 @@ test('a host name that stops resolving keeps its addresses, over a restart, too,
   assert.equal(verdictOf(await knock(network, again, '198.18.1.3', TELNET)), 'allowed by=scanner.test');
   assert.equal(verdictOf(await knock(network, again, '198.18.1.2', TELNET)), 'connect');
 });
+
+test('allow check tells what a knock would be, and the knock then is just that', async (context) => {
+  const list = '198.18.3.0/24 ports=2222 # only there\n';
+  const settings = `allow:
+  - { source: 198.18.1.1, comment: "the scanner" }
+  - { source: 198.18.1.2, until: 2020-01-31 }
+  - scanner.test
+  - { file: LIST }`;
+  const stage = await setStage(context, settings, { list, hosts: { 'scanner.test': ['198.18.2.1'] } });
+  const { honeyport, network, names } = stage;
+  await resolved(stage, 'scanner.test');
+  ok(network, ['ip', 'route', 'add', 'default', 'via', network.attacker.ipv4]);
+  const check = (...args: readonly string[]) => {
+    const argv = [
+      ...names.wrapper,
+      process.execPath,
+      CLI,
+      'allow',
+      'check',
+      '-c',
+      honeyport.configFile,
+      ...args,
+    ];
+    const { code, stdout, stderr } = network.run(network.sensor, argv);
+    assert.equal(stderr, '');
+    return [
+      code,
+      ...stdout.replaceAll(honeyport.configFile, 'F').replaceAll(stage.list, 'L').split('\n').slice(0, -1),
+    ];
+  };
+  assert.deepEqual(check('198.18.1.1'), [0, '198.18.1.1: allowed by 198.18.1.1, F:7: the scanner']);
+  assert.deepEqual(check('198.18.1.2', '2323'), [
+    1,
+    '198.18.1.2: no longer allowed by 198.18.1.2 until 2020-01-31, F:8',
+    '198.18.1.2: a knock on port 2323 would be bannable',
+  ]);
+  assert.deepEqual(check('198.18.2.1', '2222'), [0, '198.18.2.1: allowed by scanner.test, F:9']);
+  assert.deepEqual(check('198.18.3.3', '2222'), [
+    0,
+    '198.18.3.3: allowed by 198.18.3.0/24 on port 2222, L:1: only there',
+  ]);
+  assert.deepEqual(check('198.18.3.3', '2323'), [
+    1,
+    '198.18.3.3: not allowed on this port by 198.18.3.0/24 on port 2222, L:1: only there',
+    '198.18.3.3: a knock on port 2323 would be bannable',
+  ]);
+  assert.deepEqual(check('198.18.3.3'), [
+    1,
+    '198.18.3.3: allowed by 198.18.3.0/24 on port 2222, L:1: only there',
+    '198.18.3.3: a knock on any other port would be bannable',
+  ]);
+  assert.deepEqual(check('::FFFF:198.18.9.9'), [1, '198.18.9.9: a knock would be bannable']);
+  const gateway = network.attacker.ipv4;
+  assert.deepEqual(check(gateway), [0, `${gateway}: allowed by guard:gateway`]);
+  assert.equal(verdictOf(await stage.knock('198.18.1.1')), 'allowed by=198.18.1.1');
+  assert.equal(verdictOf(await stage.knock('198.18.1.2')), 'connect');
+  assert.equal(verdictOf(await stage.knock('198.18.3.3', SSH)), 'allowed by=198.18.3.0/24');
+  assert.equal(verdictOf(await stage.knock('198.18.3.3')), 'connect');
+});
+
+test('why tells the lines of an address, what covers it, its ban, and the command that lifts it', async (context) => {
+  const stage = await setStage(context, 'allow: [{ source: 198.18.1.1, ports: 2222 }]');
+  const { honeyport, network } = stage;
+  const fail2ban = await watch(stage, 'host');
+  await stage.knock('198.18.1.1', SSH);
+  await stage.knock('198.18.1.1');
+  await fail2ban.waitForBlock('198.18.1.1');
+  const bin = join(stage.dir, 'bin');
+  mkdirSync(bin);
+  const access = ['-s', join(fail2ban.directory, 'socket'), '-p', join(fail2ban.directory, 'pid')].join(' ');
+  const client = `#!/bin/sh\nexec ${requireProgram('fail2ban-client')} -c ${fail2ban.configuration} ${access} "$@"\n`;
+  writeFileSync(join(bin, 'fail2ban-client'), client, { mode: 0o755 });
+  const env = { ...process.env, PATH: `${bin}:${process.env.PATH}` };
+  const { code, stdout, stderr } = network.run(
+    network.sensor,
+    [process.execPath, CLI, 'why', '198.18.1.1', '-c', honeyport.configFile],
+    { env },
+  );
+  assert.deepEqual([code, stderr], [0, '']);
+  assert.match(stdout, /^ +allowed by 198\.18\.1\.1 on port 2222, /m);
+  assert.match(stdout, /^ +a knock on any other port would be bannable$/m);
+  assert.match(stdout, /: allowed src=198\.18\.1\.1 .* by=198\.18\.1\.1$/m);
+  assert.match(stdout, /: connect src=198\.18\.1\.1 /);
+  const command = /fail2ban-client set \S+ unbanip \S+/.exec(stdout)?.[0] ?? '';
+  network.run(network.sensor, ['sh', '-c', command], { env });
+  assert.deepEqual(fail2ban.banned(), []);
+});
+
+function ok(network: Network, argv: readonly string[]): void {
+  const { code, stderr } = network.run(network.sensor, argv);
+  assert.equal(code, 0, stderr);
+}
