@@ -24,14 +24,18 @@ Options
     chain      the jail's chain is <chain>.<jail>. Default: prerouting
     log        the file that gets a line for each ban and unban, or off. Default: /var/log/honeyport/bans.log
     sensor     this host's name in those lines. Default: the host's name
+    allow      the listener's exported allow list: auto, an absolute path, or off; auto is the file beside each log of
+               the jail with .allow.json in the place of .log. Default: auto
     nft        the program. Default: nft
 """
 
 import collections
 import contextlib
 import errno
+import functools
 import hashlib
 import ipaddress
+import json
 import os
 import random
 import re
@@ -76,6 +80,32 @@ LONGEST_SLEEP_SECONDS = 0.1
 GATHERING_PAUSE_SECONDS = 0.01
 LONGEST_GATHERING_SECONDS = 0.1
 
+# What the listener exports at most; see also MOST_PORT_ELEMENTS.
+MOST_EXPORTED_BYTES = 32 << 20
+MOST_EXPORTED_ENTRIES = 250_000
+MOST_ENTRY_BYTES = 4096
+
+# The kernel takes time that grows with the square to empty a set of networks with ports: a second for so many.
+MOST_PORT_ELEMENTS = 8192
+
+# Between two parts of long work bans are brought to the kernel, and fail2ban's threads get their turn: for each
+# system call one of them waits until we let go of the interpreter. A part is some milliseconds, a line that is known
+# counts as one, any other as the second number.
+LINES_PER_PART = 4096
+COST_OF_NEW_LINE = 32
+PART_PAUSE_SECONDS = 0.001
+
+# What goes into one transaction where everybody who is allowed at once is too much for a container without privileges.
+ALLOWED_PER_SCRIPT = 1000
+# What was removed, sets, the few allowed ones of each kind, rules.
+SCRIPTS_OF_EMPTY_BUILD = 9
+
+# Files that honeyport_rotation.py gives the jail to read for a moment.
+SPOOL_PREFIX = "honeyport-rotation-"
+
+# Of a file that an unprivileged user wrote.
+MOST_QUOTED_CHARACTERS = 60
+
 TICK_SECONDS = 1
 LONGEST_RETRY_SECONDS = 60
 NFT_TIMEOUT_SECONDS = 30
@@ -95,7 +125,7 @@ class Settings:
     """The options, checked. Two are equal when they say the same."""
 
     def __init__(self, table="honeyport", chain="prerouting", mode="block", blocktype="drop", prefix6="128",
-                 log="/var/log/honeyport/bans.log", sensor=None, nft="nft", **ignored):
+                 log="/var/log/honeyport/bans.log", sensor=None, allow="auto", nft="nft", **ignored):
         unknown = set(ignored) - {"port", "protocol", "name"}
         if unknown:
             raise ValueError("Expected an option of honeyport_nftables, got %s" % ", ".join(sorted(unknown)))
@@ -108,6 +138,7 @@ class Settings:
         self.prefix6 = self._length("prefix6", prefix6)
         self.log = self._path("log", log)
         self.sensor = self._sensor(sensor)
+        self.allow = allow if allow == "auto" else self._path("allow", allow)
         self.nft = nft
 
     def __eq__(self, other):
@@ -137,7 +168,8 @@ class Settings:
             return None
         if value.startswith("/"):
             return value
-        raise ValueError("%s: expected an absolute path or off, got %r" % (option, value))
+        choices = "auto, an absolute path or off" if option == "allow" else "an absolute path or off"
+        raise ValueError("%s: expected %s, got %r" % (option, choices, value))
 
     @staticmethod
     def _sensor(value):
@@ -149,8 +181,15 @@ class Ruleset:
     """One jail's chain and sets as nft scripts; knows nothing of the kernel's state.
 
     A network's set is named by family and prefix length, so that networks of one set never overlap and need no
-    intervals, which nft would have to read before each change.
+    intervals, which nft would have to read before each change. Of those who are never blocked only networks are in
+    such sets: with 100,000 elements in one, each transaction, of any set, takes half a second. Single addresses,
+    which are the most, have a set of their own.
     """
+
+    ALLOW_SETS = {"allow_ipv%d%s" % (version, kind): content % version
+                  for kind, content in (("", "type ipv%d_addr; flags interval;"), ("_host", "type ipv%d_addr;"),
+                                        ("_port", "type ipv%d_addr . inet_service; flags interval;"))
+                  for version in (4, 6)}
 
     def __init__(self, settings, jail):
         self._settings = settings
@@ -180,25 +219,38 @@ class Ruleset:
         self._kinds.add((network.version, network.prefixlen))
 
     def build(self, allowed, keep_bans):
-        """Makes the table, or what is missing in it, and the chain anew."""
+        """Makes the table, or what is missing in it, and the chain anew: scripts for one transaction.
+
+        Where they are too much for one, each may be a transaction of its own: nobody is blocked by the first ones, and
+        the last one begins to block when everybody who is allowed is in place.
+        """
         lines = ["add table %s" % self.table]
         lines += ["add chain %s" % self.chain, "flush chain %s" % self.chain, "delete chain %s" % self.chain]
         lines += ["add chain %s { type filter hook prerouting priority %d; policy accept; }" % (self.chain, PRIORITY)]
-        for version in (4, 6):
-            lines.append("add set %s { type ipv%d_addr; flags interval; }" % (self._allow_set(version), version))
+        for name, content in self.ALLOW_SETS.items():
+            lines += ["add set %s { %s }" % (self._allow_set(name), content), "flush set %s" % self._allow_set(name)]
         for kind in sorted(self._kinds):
             lines.append("add set %s { type ipv%d_addr; flags timeout; }" % (self._ban_set(kind), kind[0]))
             lines += [] if keep_bans else ["flush set %s" % self._ban_set(kind)]
-        lines += ["add rule %s %s" % (self.chain, rule) for rule in self._rules()]
-        return "\n".join(lines) + "\n" + self.allow(allowed)
+        rules = ["add rule %s %s" % (self.chain, rule) for rule in self._rules()]
+        return ["\n".join(part) + "\n" for part in (lines, *self._split(allowed), rules)]
 
-    def allow(self, allowed):
-        """Replaces what is never blocked by this jail."""
+    def _split(self, allowed):
+        for name, elements in allowed.items():
+            ordered = sorted(elements)
+            for start in range(0, len(ordered), ALLOWED_PER_SCRIPT):
+                yield self._elements("add", self._allow_set(name), ordered[start:start + ALLOWED_PER_SCRIPT])
+
+    def allow(self, before, after):
+        """Changes who is never blocked by this jail from what it was: elements by set, as of `to_elements`.
+
+        It is one transaction, so that nobody who stays allowed is out for a moment, and all that goes goes first:
+        networks of one set must not overlap.
+        """
         lines = []
-        for version in (4, 6):
-            networks = ipaddress.collapse_addresses(n for n in allowed if n.version == version)
-            lines.append("flush set %s" % self._allow_set(version))
-            lines += self._elements("add", self._allow_set(version), [str(network) for network in networks])
+        for verb, has, has_not in (("delete", before, after), ("add", after, before)):
+            for name in self.ALLOW_SETS:
+                lines += self._elements(verb, self._allow_set(name), sorted(has[name] - has_not[name]))
         return "\n".join(lines) + "\n"
 
     def change(self, ends, now):
@@ -222,10 +274,10 @@ class Ruleset:
         """Takes back the chain and the sets, whether or not they are there; the table stays."""
         lines = ["add table %s" % self.table]
         lines += ["%s chain %s" % (verb, self.chain) for verb in ("add", "flush", "delete")]
-        sets = [(self._allow_set(version), version, "interval") for version in (4, 6)]
-        sets += [(self._ban_set(kind), kind[0], "timeout") for kind in sorted(self._kinds)]
-        for name, version, flag in sets:
-            lines += ["add set %s { type ipv%d_addr; flags %s; }" % (name, version, flag), "delete set %s" % name]
+        sets = [(self._allow_set(name), content) for name, content in self.ALLOW_SETS.items()]
+        sets += [(self._ban_set(kind), "type ipv%d_addr; flags timeout;" % kind[0]) for kind in sorted(self._kinds)]
+        for name, content in sets:
+            lines += ["add set %s { %s }" % (name, content), "delete set %s" % name]
         return "\n".join(lines) + "\n"
 
     def _rules(self):
@@ -233,7 +285,13 @@ class Ruleset:
         rules = ['iif "lo" return']
         # The router may stand in a blocked prefix; what finds neighbours never comes from beyond the wire.
         rules += ["ip6 hoplimit 255 icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } return"]
-        rules += ["%s saddr @%s return" % (keyword(v), self._allow_set(v).split(" ")[-1]) for v in (4, 6)]
+        for version in (4, 6):
+            rules += ["%s saddr @allow_ipv%d%s.%s return" % (keyword(version), version, kind, self._jail)
+                      for kind in ("_host", "")]
+        # A fragment has no ports to look at, the first one apart; conntrack, where it is in use, has joined them before.
+        for version, whole in ((4, "ip frag-off & 0x3fff == 0"), (6, "exthdr frag missing")):
+            rules += ["%s meta l4proto { tcp, udp } %s saddr . th dport @allow_ipv%d_port.%s return" %
+                      (whole, keyword(version), version, self._jail)]
         for kind in sorted(self._kinds, reverse=True):
             rules += ["%s counter%s" % (self._match(kind), verdict) for verdict in self._verdicts()]
         return rules
@@ -252,8 +310,8 @@ class Ruleset:
         # The first one ends the rule set for TCP.
         return [" meta l4proto tcp reject with tcp reset", " reject with icmpx admin-prohibited"]
 
-    def _allow_set(self, version):
-        return "%s allow_ipv%d.%s" % (self.table, version, self._jail)
+    def _allow_set(self, name):
+        return "%s %s.%s" % (self.table, name, self._jail)
 
     def _ban_set(self, kind):
         version, length = kind
@@ -280,6 +338,11 @@ def is_running(end, now):
 
 class NftError(Exception):
     """nft did not do it; the message says why, in a line."""
+
+    @property
+    def is_too_long(self):
+        """Whether it was too much for one transaction."""
+        return "Message too long" in str(self)
 
 
 class Nft:
@@ -347,6 +410,417 @@ def read_generation():
             return struct.unpack_from(">I", link.recv(4096), 16 + 4 + 4)[0]
     except (OSError, struct.error):
         return None
+
+
+def read_own_addresses():
+    """The addresses of this host's interfaces as text, or None where they cannot be had.
+
+    One request over netlink (RTM_GETADDR of rtnetlink(7)). What fail2ban itself takes for ignoreself asks a name server
+    for the host's name, which can take 20 seconds.
+    """
+    new_address, get_address, done, error, dump_request = 20, 22, 3, 2, 0x301
+    addresses = set()
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as link:
+            link.settimeout(1)
+            link.sendto(struct.pack("=IHHII8x", 24, get_address, dump_request, 0, 0), (0, 0))
+            while True:
+                data = link.recv(1 << 16)
+                position = 0
+                while position < len(data):
+                    length, kind = struct.unpack_from("=IH", data, position)
+                    if kind == done:
+                        return addresses
+                    if kind == error or length < 16:
+                        return None
+                    if kind == new_address:
+                        addresses.add(read_address(data[position + 16:position + length]))
+                    position += (length + 3) & ~3
+    except (OSError, struct.error, ValueError):
+        return None
+
+
+def read_address(message):
+    """The address in a message of rtnetlink(7): its own one (IFA_LOCAL), not the other end's of a tunnel."""
+    family, attributes, position = message[0], {}, 8
+    while position < len(message):
+        length, kind = struct.unpack_from("=HH", message, position)
+        attributes[kind] = message[position + 4:position + length]
+        position += max(4, (length + 3) & ~3)
+    ifa_address, ifa_local = 1, 2
+    return socket.inet_ntop(family, attributes.get(ifa_local) or attributes[ifa_address])
+
+
+Allowed = collections.namedtuple("Allowed", "version first length text ports until")
+"""A network that is never blocked. first: its first address as a number; text: an address, or address/length;
+ports: None for all, or disjoint (low, high) in order; until: seconds since the epoch, or FOREVER"""
+
+LENGTHS = {4: 32, 6: 128}
+
+
+def to_allowed(text, ports=None, until=FOREVER):
+    """An address or network in canonical form, as nft and `ipaddress` print it. Raises ValueError for all else.
+
+    Without `ipaddress`, which takes ten times as long.
+    """
+    bare, slash, length_text = text.partition("/")
+    version, family = (6, socket.AF_INET6) if ":" in bare else (4, socket.AF_INET)
+    longest = LENGTHS[version]
+    if slash and not re.match(r"(?:0|[1-9]\d{0,2})\Z", length_text):
+        raise ValueError("not a length")
+    length = int(length_text) if slash else longest
+    try:
+        packed = socket.inet_pton(family, bare)
+    except OSError:
+        raise ValueError("not an address")
+    first = int.from_bytes(packed, "big")
+    # libc writes ::/96 with dots, others do not.
+    written = socket.inet_ntop(family, packed) == bare or str(ipaddress.ip_address(bare)) == bare
+    if length > longest or first & ((1 << (longest - length)) - 1) or not written:
+        raise ValueError("not canonical")
+    if version == 6 and length >= 96 and first >> 32 == 0xffff:
+        raise ValueError("IPv4-mapped")
+    return Allowed(version, first, length, bare if length == longest else text, ports, until)
+
+
+def to_elements(entries):
+    """What stands in the sets of Ruleset.ALLOW_SETS, by set. Within a set nothing overlaps: the kernel wants it so."""
+    elements = {name: set() for name in Ruleset.ALLOW_SETS}
+    networks, limited = set(), collections.defaultdict(list)
+    for version, first, length, text, ports, until in entries:
+        if ports is not None:
+            limited[(version, first, length, text)] += ports
+        elif length == LENGTHS[version]:
+            elements["allow_ipv%d_host" % version].add(text)
+        else:
+            networks.add((version, first, length, text))
+    for version, text in outermost(networks):
+        elements["allow_ipv%d" % version].add(text)
+    for version, text, (low, high) in split_ports(limited):
+        elements["allow_ipv%d_port" % version].add("%s . %s" % (text, low if low == high else "%d-%d" % (low, high)))
+    return elements
+
+
+def outermost(networks):
+    """Those that are in no other one."""
+    end = (0, -1)
+    for version, first, length, text in sorted(networks):
+        if (version, first) > end:
+            end = (version, last_of(version, first, length))
+            yield version, text
+
+
+def split_ports(limited):
+    """Each network with the ports that none around it has, from lists of ranges of ports by network."""
+    around = []
+    for (version, first, length, text), ranges in sorted(limited.items()):
+        while around and (version, first) > around[-1][0]:
+            around.pop()
+        taken = around[-1][1] if around else []
+        for left in subtract_ranges(join_ranges(ranges), taken):
+            yield version, text, left
+        around.append(((version, last_of(version, first, length)), join_ranges(taken + ranges)))
+
+
+def last_of(version, first, length):
+    return first + (1 << (LENGTHS[version] - length)) - 1
+
+
+def join_ranges(ranges):
+    """In order, without overlaps and without neighbours."""
+    joined = []
+    for low, high in sorted(ranges):
+        if joined and low <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(high, joined[-1][1]))
+        else:
+            joined.append((low, high))
+    return joined
+
+
+def subtract_ranges(ranges, taken):
+    """What of `ranges` is not in `taken`; both as of `join_ranges`."""
+    for low, high in ranges:
+        for first, last in taken:
+            if first > high:
+                break
+            if last < low:
+                continue
+            if first > low:
+                yield low, first - 1
+            low = last + 1
+        if low <= high:
+            yield low, high
+
+
+class AllowExport:
+    """The allow list that the listener exports to a file; the last good one, while the file is missing or wrong.
+
+    The file's directory may belong to the listener's unprivileged user, who must not lead root to another file, hold it
+    up, or have it say what is in a file. One entry is one line, so that of a long list only lines that are new need
+    work.
+    """
+
+    def __init__(self, path, log_path, tell):
+        """log_path: the log that it is beside, or None for a file that was named in the options"""
+        self._path = path
+        self._log_path = log_path
+        self._tell = tell
+        # A file beside a log that never was there is no news: the log may be another host's.
+        self._identity = None if log_path is not None else ()
+        self._problem = None
+        self._is_read = False
+        self._entries = {}
+        self._active = []
+        self._active_since = self._next_end = 0
+
+    def look(self, make_way):
+        """Reads the file if it changed; `make_way` is called every few milliseconds of that."""
+        owners, identity = self._identify()
+        if identity == self._identity:
+            return
+        try:
+            entries = self._parse(self._read(owners), make_way)
+        except OSError as error:
+            # It may have been the system's fault, not the file's.
+            self._identity = identity if identity is None or error.errno == errno.ELOOP else ()
+            self._complain("is a symbolic link" if error.errno == errno.ELOOP else error.strerror)
+        except ValueError as error:
+            self._identity = identity
+            self._complain(str(error))
+        except NftError:
+            # It is from `make_way`.
+            raise
+        except Exception as error:  # whatever is in the file, bans go on
+            self._identity = identity
+            self._complain("%s: %s" % (type(error).__name__, shown(str(error))))
+        else:
+            self._identity = identity
+            self._take(entries)
+
+    def active(self):
+        """The entries that count now; the same list as long as they are the same."""
+        now = time.time()
+        if now >= self._next_end or now < self._active_since:
+            entries = [entry for entry in self._entries.values() if entry.until > now]
+            self._active, self._active_since = entries, now
+            self._next_end = min((entry.until for entry in entries), default=FOREVER)
+        return self._active
+
+    def _identify(self):
+        """Who may own the file, and what changes when anybody touches it; None where there is no file."""
+        owners = {0}
+        with contextlib.suppress(OSError):
+            owners.add(os.lstat(self._log_path or os.path.dirname(self._path)).st_uid)
+        try:
+            status = os.lstat(self._path)
+        except FileNotFoundError:
+            return owners, None
+        except OSError:
+            return owners, ()
+        return owners, (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size, owners)
+
+    def _read(self, owners):
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+                raise ValueError("expected a regular file of this one name")
+            if status.st_uid not in owners:
+                raise ValueError("expected the owner to be %s, got %d" % (
+                    " or ".join(str(owner) for owner in sorted(owners)), status.st_uid))
+            if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise ValueError("expected a file that only its owner may write, got mode %o" % (status.st_mode & 0o777))
+            parts, size = [], 0
+            while size <= MOST_EXPORTED_BYTES:
+                parts.append(os.read(descriptor, 1 << 20))
+                size += len(parts[-1])
+                if not parts[-1]:
+                    return b"".join(parts)
+            raise ValueError("expected at most %d bytes" % MOST_EXPORTED_BYTES)
+        finally:
+            os.close(descriptor)
+
+    def _parse(self, data, make_way):
+        """The entries by line."""
+        if not data.isascii():
+            raise ValueError("expected ASCII")
+        lines = data.decode("ascii").rstrip("\n").split("\n")
+        self._check_document(lines)
+        inner = lines[1:-1]
+        if len(inner) > MOST_EXPORTED_ENTRIES:
+            raise ValueError("expected at most %d entries, got %d" % (MOST_EXPORTED_ENTRIES, len(inner)))
+        known, entries, work, ranges = self._entries, {}, 0, 0
+        for number, line in enumerate(inner, 1):
+            is_last = number == len(inner)
+            bare = line if is_last else line[:-1]
+            entry = known.get(bare)
+            if entry is None or not (is_last or line.endswith(",")):
+                entry = self._parse_entry(number, line, is_last)
+                work += COST_OF_NEW_LINE
+            if entry.ports is not None:
+                ranges += len(entry.ports)
+                self._check_ports(ranges)
+            entries[bare] = entry
+            work += 1
+            if work >= LINES_PER_PART:
+                work = 0
+                make_way()
+        limited = collections.defaultdict(list)
+        for version, first, length, text, ports, until in entries.values():
+            if ports is not None:
+                limited[(version, first, length, text)] += ports
+        for count, part in enumerate(split_ports(limited), 1):
+            self._check_ports(count)
+        return entries
+
+    @staticmethod
+    def _check_document(lines):
+        """Checks all but the entries: the first line and the last one are a document without any."""
+        document = parse_json(lines[0] + "".join(lines[1:][-1:]))
+        if not isinstance(document, dict) or document.get("entries") != []:
+            raise ValueError("expected a whole JSON document with one entry a line")
+        if document.get("version") != 1 or isinstance(document["version"], bool):
+            raise ValueError("expected version 1, got %s" % shown(document.get("version")))
+
+    @staticmethod
+    def _check_ports(count):
+        if count > MOST_PORT_ELEMENTS:
+            raise ValueError("expected at most %d networks with ranges of ports" % MOST_PORT_ELEMENTS)
+
+    @staticmethod
+    def _parse_entry(number, line, is_last):
+        value = parse_json(line if is_last else line[:-1]) if len(line) <= MOST_ENTRY_BYTES else None
+        if not isinstance(value, dict) or line.endswith(",") == is_last:
+            raise ValueError("entry %d: expected an object on a line of its own, got %s" % (number, shown(line)))
+        try:
+            return to_exported(value)
+        except ValueError as error:
+            raise ValueError("entry %d: %s" % (number, error))
+
+    def _take(self, entries):
+        self._entries = entries
+        self._next_end = 0
+        self._is_read = True
+        if self._problem is not None:
+            self._problem = None
+            self._tell("notice", "%s is good again, with %d entries", self._path, len(entries))
+
+    def _complain(self, problem):
+        if problem == self._problem:
+            return
+        self._problem = problem
+        stay = "the %d entries before stay in force" % len(self._entries) if self._is_read else "none of it is in force"
+        self._tell("error", "%s: %s; %s", self._path, problem, stay)
+
+
+def to_exported(value):
+    """An entry of the listener's list. Raises ValueError that says what is wrong; other keys may come to be."""
+    if not isinstance(value.get("by"), str):
+        raise ValueError("by: expected a text, got %s" % shown(value.get("by")))
+    ports, until = value.get("ports"), value.get("until", FOREVER)
+    if ports is not None or "ports" in value:
+        ports = to_ports(ports)
+    if isinstance(until, bool) or not isinstance(until, (int, float)):
+        raise ValueError("until: expected seconds since the epoch, got %s" % shown(until))
+    net = value.get("net")
+    try:
+        if not isinstance(net, str) or "/" not in net:
+            raise ValueError("not a network")
+        return to_allowed(net, ports, until)
+    except ValueError:
+        raise ValueError("net: expected a network in canonical form, got %s" % shown(net))
+
+
+def to_ports(text):
+    ranges = []
+    matched = isinstance(text, str) and re.match(r"[1-9]\d{0,4}(?:-[1-9]\d{0,4})?(?:,[1-9]\d{0,4}(?:-[1-9]\d{0,4})?)*\Z", text)
+    for part in text.split(",") if matched else ():
+        low, dash, high = part.partition("-")
+        ranges.append((int(low), int(high or low)))
+    if not ranges or any(low > high or high > 65535 for low, high in ranges):
+        raise ValueError("ports: expected ports such as 22,80-90, got %s" % shown(text))
+    return tuple(join_ranges(ranges))
+
+
+def refuse_constant(name):
+    raise ValueError("not JSON")
+
+
+DECODER = json.JSONDecoder(parse_constant=refuse_constant)
+
+
+def parse_json(text):
+    """The value, or None for what is not JSON."""
+    try:
+        return DECODER.decode(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def shown(value):
+    """What may be quoted of a file that somebody else wrote."""
+    try:
+        text = value if isinstance(value, str) else json.dumps(value)
+    except RecursionError:
+        text = "something deep"
+    clean = "".join(character if " " <= character <= "~" else "?" for character in text[:MOST_QUOTED_CHARACTERS])
+    return clean if len(text) <= MOST_QUOTED_CHARACTERS else clean[:-3] + "..."
+
+
+class AllowList:
+    """Whom a jail never blocks: its ignoreip, with ignoreself this host's own addresses, and what listeners export.
+
+    elements: by set, as of `to_elements`; the same object as long as nothing changed, None before the first look
+    """
+
+    def __init__(self, jail, tell):
+        self._jail = jail
+        self._tell = tell
+        self._exports = {}
+        self._own = set()
+        self._sources = None
+        self.elements = None
+
+    def look(self, option, make_way):
+        """Sees what changed; `make_way` is called every few milliseconds of long work."""
+        places = self._places(option)
+        self._exports = {path: self._exports.get(path) or AllowExport(path, log_path, self._tell)
+                         for path, log_path in places.items()}
+        for export in self._exports.values():
+            export.look(make_way)
+        active = [export.active() for export in self._exports.values()]
+        named = [str(entry) for entry in self._jail.filter.getIgnoreIP()]
+        own = sorted(self._read_own()) if self._jail.filter.ignoreSelf else []
+        # The same lists of entries are the same objects: nobody compares 100,000.
+        if self._sources is not None and self._sources[0] == (named, own) and len(active) == len(self._sources[1]) \
+                and all(one is other for one, other in zip(active, self._sources[1])):
+            return
+        entries = [entry for entries in active for entry in entries]
+        self.elements = to_elements(entries + self._to_entries(named + own))
+        self._sources = (named, own), active
+
+    def _places(self, option):
+        """The files to read, each with the log that it is beside, if any."""
+        if option != "auto":
+            return {} if option is None else {option: None}
+        # A filter that reads the journal has no files.
+        logs = getattr(self._jail.filter, "getLogPaths", list)()
+        return {re.sub(r"\.log\Z", "", path) + ".allow.json": path for path in logs
+                if not os.path.basename(path).startswith(SPOOL_PREFIX)}
+
+    def _read_own(self):
+        own = read_own_addresses()
+        self._own = self._own if own is None else own
+        return self._own
+
+    @staticmethod
+    def _to_entries(names):
+        """A host name is fail2ban's to resolve, before a ban."""
+        entries = []
+        for name in names:
+            with contextlib.suppress(ValueError):
+                entries.append(to_allowed(str(to_network(name))))
+        return entries
 
 
 class BanLog:
@@ -490,7 +964,8 @@ class Action(ActionBase):
         # What is: bans in the kernel, with a line in the file, and the mode that they are in.
         self._said = {}
         self._said_mode = self._settings.mode
-        self._ignored = None
+        self._allowed = AllowList(jail, self._tell)
+        self._elements = to_elements(())
         self._outdated = []
         self._chain_text = None
         self._build_wanted = True
@@ -500,6 +975,7 @@ class Action(ActionBase):
         self._failures = 0
         self._retry_at = 0
         self._next_check_at = 0
+        self._next_look_at = 0
 
     # --- what fail2ban calls ---
 
@@ -701,7 +1177,7 @@ class Action(ActionBase):
             self._ban_log = self._open_ban_log()
 
     def _look_around(self):
-        """Sees what changed without a call: ignoreip, and rules that somebody else removed."""
+        """Sees what changed without a call: who is allowed, and rules that somebody else removed."""
         now = time.monotonic()
         with self._condition:
             wanted, self._check_wanted = self._check_wanted, False
@@ -712,18 +1188,44 @@ class Action(ActionBase):
                                                           self._last_change_at + SETTLED_SECONDS):
             self._settling_until = None
             self._build_wanted = True
+        if not self._build_wanted and (now >= self._next_look_at or wanted):
+            self._bring_allowed()
         if self._build_wanted or (now < self._next_check_at and not wanted):
             return
-        ignored = self._read_ignored()
-        # Between the two ends of a reload fail2ban has no ignoreip, and its jails are idle.
-        if ignored != self._ignored and not self._jail.idle:
-            self._nft.apply(self._ruleset.allow(to_networks(ignored)))
-            self._ignored = ignored
+        now = time.monotonic()
         if not self._nft.is_unchanged() and self._nft.describe_chain(self._ruleset.chain) != self._chain_text:
             self._rebuild()
             self._say_rebuilt()
         # Where others change rules all the time, looking must not take all the time.
         self._next_check_at = now + max(TICK_SECONDS, 20 * (time.monotonic() - now))
+
+    def _bring_allowed(self):
+        """Changes in the kernel what changed of the allow list."""
+        now = time.monotonic()
+        self._look_at_allowed()
+        elements = self._allowed.elements
+        if elements is not self._elements:
+            try:
+                self._nft.apply(self._ruleset.allow(self._elements, elements))
+            except NftError as error:
+                self._rebuild()
+                if not error.is_too_long:
+                    self._say_rebuilt()
+            else:
+                self._elements = elements
+        # A list that changes all the time must not take all the time.
+        self._next_look_at = now + max(TICK_SECONDS, 4 * (time.monotonic() - now))
+
+    def _look_at_allowed(self):
+        # Between the two ends of a reload fail2ban has no ignoreip, and its jails are idle.
+        if self._allowed.elements is None or not self._jail.idle:
+            self._allowed.look(self._settings.allow, self._make_way)
+
+    def _make_way(self):
+        """Between two parts of long work: brings bans to the kernel, and gives fail2ban's threads their turn."""
+        time.sleep(PART_PAUSE_SECONDS)
+        if self._changed and not (self._build_wanted or self._length_is_new or self._stopping):
+            self._commit()
 
     def _take_ends(self):
         """Notes the bans that fail2ban has made longer."""
@@ -741,12 +1243,12 @@ class Action(ActionBase):
         """Makes the chain and the sets anew, with all bans, and takes back those of former options."""
         self._build_wanted = True
         self._chain_text = None
-        if self._ignored is None or not self._jail.idle:
-            self._ignored = self._read_ignored()
+        self._look_at_allowed()
+        elements = self._allowed.elements
         outdated = list(self._outdated)
         removal = "".join(ruleset.remove() for ruleset in outdated)
-        self._commit(lambda: removal + self._ruleset.build(to_networks(self._ignored),
-                                                           keep_bans=self._settling_until is not None))
+        self._commit(lambda: [removal] + self._ruleset.build(elements, keep_bans=self._settling_until is not None))
+        self._elements = elements
         del self._outdated[:len(outdated)]
         for table in {ruleset.table for ruleset in outdated} - {self._ruleset.table}:
             self._delete_table_if_empty(table)
@@ -758,7 +1260,7 @@ class Action(ActionBase):
     def _commit(self, build=None):
         """Brings what changed to the kernel, then says it; on failure nothing is forgotten.
 
-        build: gives a script that makes the sets anew and goes first; all bans follow it then
+        build: gives scripts that make the sets anew and go first; all bans follow them then
         """
         with self._condition:
             changed, self._changed = self._changed, {}
@@ -771,7 +1273,7 @@ class Action(ActionBase):
             ends = {network: self._end_of(network) for network in networks}
             bans = {address: self._bans.get(address) for address in changed}
         try:
-            self._apply("" if build is None else build(), ends)
+            self._apply([] if build is None else build(), ends)
         except BaseException:
             with self._condition:
                 self._changed = {**changed, **self._changed}
@@ -788,14 +1290,22 @@ class Action(ActionBase):
         networks = list(ends)
         while first or networks:
             part = networks[:self._networks_per_transaction]
+            script = self._ruleset.change({network: ends[network] for network in part}, now)
             try:
-                self._nft.apply(first + self._ruleset.change({network: ends[network] for network in part}, now))
+                self._nft.apply("".join(first) + script)
             except NftError as error:
-                if "Message too long" not in str(error) or len(part) < LEAST_NETWORKS_PER_TRANSACTION:
+                if not error.is_too_long:
                     raise
-                self._networks_per_transaction = len(part) // 2
+                if len(first) > SCRIPTS_OF_EMPTY_BUILD:
+                    for single in filter(None, first):
+                        self._nft.apply(single)
+                    first = []
+                elif len(part) < LEAST_NETWORKS_PER_TRANSACTION:
+                    raise
+                else:
+                    self._networks_per_transaction = len(part) // 2
             else:
-                first, networks = "", networks[len(part):]
+                first, networks = [], networks[len(part):]
 
     def _finish(self):
         """At the end: everything that is ours goes, and those who were blocked are said to be free."""
@@ -815,15 +1325,13 @@ class Action(ActionBase):
         with contextlib.suppress(NftError):
             self._nft.delete_table_if_empty(table)
 
-    def _read_ignored(self):
-        return [str(entry) for entry in self._jail.filter.getIgnoreIP()]
-
     # --- what is said ---
 
+    def _tell(self, level, message, *values):
+        getattr(self._logSys, level)("[%s] " + message, self._jail.name, *values)
+
     def _open_ban_log(self):
-        def log_error(message, *values):
-            self._logSys.error("[%s] " + message, self._jail.name, *values)
-        return BanLog(self._settings.log, self._settings.sensor, log_error)
+        return BanLog(self._settings.log, self._settings.sensor, functools.partial(self._tell, "error"))
 
     def _say(self, reasons, bans):
         """Writes a line for each address that is not what was said before."""
@@ -887,17 +1395,6 @@ def to_network(address):
     network = ipaddress.ip_network(bare, strict=False)
     mapped = network.network_address.ipv4_mapped if network.version == 6 else None
     return ipaddress.ip_network(mapped) if mapped is not None and network.prefixlen == 128 else network
-
-
-def to_networks(ignored):
-    """Entries of ignoreip as networks; a host name is fail2ban's to resolve, before a ban."""
-    networks = set()
-    for entry in ignored:
-        try:
-            networks.add(to_network(entry))
-        except ValueError:
-            continue
-    return networks
 
 
 def to_text(address):
