@@ -1,12 +1,21 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { knock, resolved, SSH, setStage, TELNET, verdictOf, watch } from '../support/allow-stage.ts';
 import { SERVICE, startService } from '../support/bans.ts';
-import { RELEASES } from '../support/fail2ban.ts';
+import { RELEASES, temporaryDirectory } from '../support/fail2ban.ts';
 import { CLI, startHoneyport } from '../support/listener.ts';
-import type { Network } from '../support/namespaces.ts';
+import { cleanUpAfter, type Network } from '../support/namespaces.ts';
 import { requireProgram } from '../support/programs.ts';
 import { waitFor } from '../support/wait.ts';
 
@@ -239,6 +248,34 @@ test('a host name that stops resolving keeps its addresses, over a restart, too,
   stage.cleanUp(() => again.stop());
   assert.equal(verdictOf(await knock(network, again, '198.18.1.3', TELNET)), 'allowed by=scanner.test');
   assert.equal(verdictOf(await knock(network, again, '198.18.1.2', TELNET)), 'connect');
+});
+
+test('a directory in which the list cannot be exported is said once, and the rest works', async (context) => {
+  const cleanUp = cleanUpAfter(context);
+  const dir = temporaryDirectory();
+  cleanUp(() => rmSync(dir, { recursive: true, force: true }));
+  chmodSync(dir, 0o755);
+  const nobody = 65_534;
+  writeFileSync(join(dir, 'honeyport.log'), '');
+  chownSync(join(dir, 'honeyport.log'), nobody, nobody);
+  const config =
+    'decoys: [{ ports: 22322 }]\nallow: [198.18.1.1]\nlog: { file: { path: LOG }, console: off }\n';
+  const wrapper = [requireProgram('setpriv'), `--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups'];
+  const honeyport = await startHoneyport({ config, dir, wrapper });
+  cleanUp(() => honeyport.stop());
+  const exported = join(dir, 'honeyport.allow.json');
+  await honeyport.waitForStderr(
+    /warning: cannot write the allow list for fail2ban's action, \S+allow\.json: EACCES$/m,
+  );
+  await honeyport.waitForStderr(/hint: let the user that runs honeyport write in /);
+  process.kill(honeyport.pid, 'SIGHUP');
+  await honeyport.waitForLine(/: reload result=applied /);
+  chownSync(dir, nobody, nobody);
+  process.kill(honeyport.pid, 'SIGHUP');
+  await honeyport.waitForStderr(/the allow list \S+ can be written again/);
+  assert.match(readFileSync(exported, 'utf8'), /"net":"198\.18\.1\.1\/32"/);
+  assert.equal(statSync(exported).mode & 0o777, 0o640);
+  assert.equal(honeyport.stderr().match(/cannot write the allow list/g)?.length, 1);
 });
 
 test('allow check tells what a knock would be, and the knock then is just that', async (context) => {
