@@ -32,15 +32,15 @@ export function allowExportPath(logPath: string): string {
 }
 
 export function createAllowExport({ onTrouble, onRecovery }: AllowExportOptions): AllowExport {
-  let waiting: { path: string; networks: Iterable<AllowedNetwork> } | undefined;
+  let waiting: { path: string; networks: readonly AllowedNetwork[] } | undefined;
   let writing = false;
-  let failing = false;
+  let failing: string | undefined;
   let closed = false;
   let retryTimer: NodeJS.Timeout | undefined;
 
   return {
     write(path, networks) {
-      waiting = { path, networks };
+      waiting = { path, networks: [...networks] };
       clearTimeout(retryTimer);
       if (!writing) void writeWaiting();
     },
@@ -53,21 +53,31 @@ export function createAllowExport({ onTrouble, onRecovery }: AllowExportOptions)
   async function writeWaiting(): Promise<void> {
     writing = true;
     while (waiting !== undefined && !closed) {
-      const { path, networks } = waiting;
+      const list = waiting;
       waiting = undefined;
-      try {
-        await replaceFile(path, networks, () => closed);
-        if (failing) onRecovery(path);
-        failing = false;
-      } catch (error) {
-        if (!failing && !closed) onTrouble(path, error);
-        failing = true;
-        waiting ??= { path, networks };
-        break;
-      }
+      if (await writeList(list)) continue;
+      // one that came meanwhile may be for another place, and is tried at once
+      if (waiting !== undefined) continue;
+      waiting = list;
+      break;
     }
     writing = false;
-    if (failing && !closed) retryTimer = setTimeout(() => void writeWaiting(), RETRY_MS).unref();
+    if (waiting !== undefined && !closed)
+      retryTimer = setTimeout(() => void writeWaiting(), RETRY_MS).unref();
+  }
+
+  /** Whether it is written. */
+  async function writeList({ path, networks }: NonNullable<typeof waiting>): Promise<boolean> {
+    try {
+      await replaceFile(path, networks, () => closed);
+    } catch (error) {
+      if (failing !== path && !closed) onTrouble(path, error);
+      failing = path;
+      return false;
+    }
+    if (failing === path) onRecovery(path);
+    failing = undefined;
+    return true;
   }
 }
 
@@ -133,8 +143,12 @@ export function readExportedAddresses(path: string, names: Iterable<string>): Ma
     const { entries } = JSON.parse(Buffer.from(readBounded(path, MOST_MEBIBYTES)).toString()) as {
       entries: { by: string; net: string }[];
     };
-    for (const { by, net } of entries)
-      addresses.get(by.toLowerCase())?.push(net.replace(/\/(?:32|128)$/, ''));
+    // an entry of the list may stand for the same name twice, with other ports
+    for (const { by, net } of entries) {
+      const known = addresses.get(by.toLowerCase());
+      const address = net.replace(/\/(?:32|128)$/, '');
+      if (known !== undefined && !known.includes(address)) known.push(address);
+    }
   } catch {
     // the first start, or a file that somebody else wrote: names are about to be resolved
   }

@@ -5,7 +5,8 @@ import { type AllowTable, createAllowTable } from './allow-table.ts';
 /** Everybody who is never bannable: the entries, the addresses of their host names, and what the guard found. */
 export interface AllowList {
   /**
-   * What covers a source on a decoy's port: an entry before a guard, the longest prefix before a shorter one.
+   * What covers a source on a decoy's port: an address or network of the list before a host name and that before the
+   * guard; of each, the longest prefix.
    * @param source canonical text
    * @param now milliseconds since the epoch
    */
@@ -18,7 +19,7 @@ export interface AllowList {
   useHostNames(addressesOf: (name: string) => readonly string[]): void;
   /** Replaces what the guard found. */
   useGuarded(guarded: readonly AllowedNetwork[]): void;
-  /** All networks, in the order in which they are looked up. */
+  /** All networks. */
   networks(): Iterable<AllowedNetwork>;
 }
 

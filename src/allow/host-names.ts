@@ -73,7 +73,8 @@ export function createHostNames(options: HostNamesOptions): HostNames {
   function askDue(): void {
     clearTimeout(timer);
     const now = Date.now();
-    for (const name of names.values()) {
+    // the one that has waited longest first: where answers are slow, the last ones would never have their turn
+    for (const name of [...names.values()].sort((one, other) => one.dueAt - other.dueAt)) {
       if (questions >= MOST_QUESTIONS) return;
       if (name.dueAt <= now && !name.asking) void ask(name);
     }

@@ -36,6 +36,7 @@ export async function resolveHostName(name: string, signal: AbortSignal): Promis
     );
     return { ipv4, ipv6, ttlSeconds: HOSTS_TTL_SECONDS, failure: undefined };
   }
+  if (signal.aborted) return GIVEN_UP;
   const resolver = new Resolver({ timeout: TRY_TIMEOUT_MS, tries: TRIES });
   const cancel = () => resolver.cancel();
   signal.addEventListener('abort', cancel);
@@ -49,6 +50,8 @@ export async function resolveHostName(name: string, signal: AbortSignal): Promis
     signal.removeEventListener('abort', cancel);
   }
 }
+
+const GIVEN_UP: Resolution = { ipv4: undefined, ipv6: undefined, ttlSeconds: 0, failure: 'ECANCELLED' };
 
 async function addressesInHosts(name: string) {
   const text = await readFile('/etc/hosts', 'latin1').catch(() => '');

@@ -32,13 +32,13 @@ export function readSource(text: string): { readonly network: Network | undefine
   return expectedGot(numeric ? network.expected : 'an address, a network or a host name', text);
 }
 
-/** RFC 1123, and the underscore that is in use; 192.0.2.300 is not one, nor is 10. */
+/** RFC 1123, and the underscore that is in use; 192.0.2.300 is not one, nor is 192.0.2.1-9. */
 function isHostName(text: string): boolean {
   return text.length <= 253 && HOST_NAME.test(text);
 }
 
 const LABEL = '[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?';
-const HOST_NAME = new RegExp(`^(?:${LABEL}\\.)*(?![0-9]+$)${LABEL}$`);
+const HOST_NAME = new RegExp(`^(?:${LABEL}\\.)*(?![0-9-]+$)${LABEL}$`);
 
 const DAY_MS = 86_400_000;
 

@@ -29,8 +29,8 @@ export function parseAllowFile(bytes: Uint8Array, file: string): AllowEntry[] {
   const lines = problems.length === 0 ? text.split('\n') : [];
   const entries = lines.flatMap((content, index) => {
     const line = index + 1;
-    const report = (word: string, message: string) =>
-      problems.push({ line, column: content.indexOf(word) + 1, text: message });
+    const report = (word: number, message: string) =>
+      problems.push({ line, column: columnOf(word, content), text: message });
     return readLine(content, { file, line }, report);
   });
   if (problems.length > 0) throw new ConfigurationError(problemLines(file, problems));
@@ -52,21 +52,26 @@ const NO_END =
   'expected a line feed at the end of the file, got none: the line may be half of what was meant';
 
 /** Reads the entry of a line, where it has one, and reports what is wrong with it. */
-function readLine(line: string, place: Place, report: (word: string, message: string) => void): AllowEntry[] {
+function readLine(line: string, place: Place, report: (word: number, message: string) => void): AllowEntry[] {
   const sign = line.indexOf('#');
   const [source = '', ...options] = (sign < 0 ? line : line.slice(0, sign)).trim().split(/\s+/);
   if (source === '') return [];
   const read = readSource(source);
-  if (typeof read === 'string') report(source, read);
+  if (typeof read === 'string') report(0, read);
   const limits: Limits = {};
-  for (const option of options) {
+  for (const [index, option] of options.entries()) {
     const problem = readOption(option, limits);
-    if (problem !== undefined) report(option, problem);
+    if (problem !== undefined) report(index + 1, problem);
   }
   if (typeof read === 'string') return [];
   const { ports, until } = limits;
   const comment = sign < 0 ? undefined : line.slice(sign + 1).trim();
   return [{ source, network: read.network, ports, until, comment, ...place }];
+}
+
+/** The column of a line's word, both counted as their reader does. */
+function columnOf(word: number, line: string): number {
+  return [...line.matchAll(/\S+/g)][word]!.index + 1;
 }
 
 /** Where an entry stands. */

@@ -1,6 +1,7 @@
 import { ConfigurationError } from '../errors.ts';
 import { type AllowEntry, readSource, readUntil } from './allow-entry.ts';
 import { type PortRange, readPortRange } from './ports.ts';
+import { printable } from './printable.ts';
 import type { Fault, Path } from './problem.ts';
 import { ALLOW_SOURCE_PATTERN, ALLOW_UNTIL_PATTERN } from './schema.ts';
 
@@ -36,7 +37,7 @@ const MOST_HOST_NAMES = 1000;
 
 /** What the schema cannot say of `allow`. */
 export function allowFaults(root: unknown): Fault[] {
-  return itemsOf(root).flatMap(({ item, path }) => (isFile(item) ? [] : sourceFaults(item, path)));
+  return itemsOf(root).flatMap((placed) => (isFile(placed.item) ? [] : sourceFaults(placed.item, placed)));
 }
 
 /**
@@ -51,9 +52,9 @@ export function readAllowList(
   const files: string[] = [];
   const problems: string[] = [];
   let hint: string | undefined;
-  for (const { item, path } of itemsOf(root)) {
+  for (const { item, ...place } of itemsOf(root)) {
     if (!isFile(item)) {
-      if (sourceFaults(item, path).length === 0) entries.push(entryOf(item, file, lineOf(path)));
+      if (sourceFaults(item, place).length === 0) entries.push(entryOf(item, file, lineOf(place.path)));
       continue;
     }
     files.push(item.file);
@@ -77,14 +78,17 @@ function boundProblems(file: string, entries: readonly AllowEntry[]): string[] {
 }
 
 function tooMany(file: string, what: string, count: number, most: number): string[] {
-  return count > most
-    ? [`${file}: allow: expected at most ${most} ${what} with those of its files, got ${count}`]
-    : [];
+  if (count <= most) return [];
+  return [
+    printable(`${file}: allow: expected at most ${most} ${what} with those of its files, got ${count}`),
+  ];
 }
 
 interface PlacedItem {
   readonly item: AllowSource | { readonly file: string };
   readonly path: Path;
+  /** Where its source stands: the item itself, or a key of it. */
+  readonly sourcePath: Path;
 }
 
 /** The items that have the shape of one; of the rest the schema speaks. */
@@ -92,7 +96,9 @@ function itemsOf(root: unknown): PlacedItem[] {
   const allow = isMapping(root) && Array.isArray(root.allow) ? (root.allow as unknown[]) : [];
   return allow.flatMap((item, index) => {
     const shaped = shapeOf(item);
-    return shaped === undefined ? [] : [{ item: shaped, path: ['allow', index] }];
+    const path = ['allow', index];
+    const sourcePath = typeof item === 'string' ? path : [...path, 'source'];
+    return shaped === undefined ? [] : [{ item: shaped, path, sourcePath }];
   });
 }
 
@@ -110,13 +116,16 @@ function isMapping(value: unknown): value is Record<string, unknown> {
 }
 
 function isFile(item: PlacedItem['item']): item is { readonly file: string } {
-  return 'file' in item;
+  return !('source' in item);
 }
 
-function sourceFaults({ source, ports, until }: AllowSource, path: Path): Fault[] {
+function sourceFaults(
+  { source, ports, until }: AllowSource,
+  { path, sourcePath }: Omit<PlacedItem, 'item'>,
+): Fault[] {
   const read = readSource(source);
   const faults = [
-    ...(typeof read === 'string' ? [{ path, message: read }] : []),
+    ...(typeof read === 'string' ? [{ path: sourcePath, message: read }] : []),
     ...portFaults(ports, [...path, 'ports']),
     ...untilFaults(until, [...path, 'until']),
   ];

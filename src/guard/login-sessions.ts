@@ -17,7 +17,8 @@ export function readLoginAddresses(
 ): string[] {
   const logind = (logindSessions?.() ?? []).filter(isThere).map(({ remoteHost }) => remoteHost ?? '');
   return [...logind, ...utmpHosts(readHead(utmp))].flatMap((host) => {
-    const address = parseAddress(host.replace(/%.*$/, ''));
+    // mosh writes `192.0.2.7 via mosh [812]`
+    const address = parseAddress(host.replace(/[ %].*$/, ''));
     return address === undefined ? [] : [address.text];
   });
 }

@@ -5,7 +5,7 @@ import { addressKey, prefixKey } from '../network.ts';
 export interface Brake {
   /**
    * Whether a source may become bannable: it does unless, with it, more than `sources` distinct ones came within the
-   * window. One that may stays so as long as it keeps coming; IPv6 counts per /64.
+   * window. One that may stays so while it is among the last `sources` that came; IPv6 counts per /64.
    * @param source canonical text
    * @param now milliseconds since the epoch
    */
@@ -30,6 +30,8 @@ export function createBrake({ sources, windowMs, onHold, onRelease }: BrakeOptio
   const seen = new Map<number | string, Seen>();
   let held = 0;
   let heldAt = 0;
+  /** When the one that was forgotten last had been seen. */
+  let forgottenAt = Number.NEGATIVE_INFINITY;
 
   return { lets };
 
@@ -40,20 +42,27 @@ export function createBrake({ sources, windowMs, onHold, onRelease }: BrakeOptio
     }
     const key = keyOf(source);
     const before = seen.get(key);
-    const isKnown = before !== undefined && now - before.at <= windowMs;
-    const passes = isKnown ? before.lets || !isCrowded(now) : !isCrowded(now);
     seen.delete(key);
-    if (seen.size >= sources) seen.delete(seen.keys().next().value!);
+    const isKnown = before !== undefined && now - before.at <= windowMs;
+    const passes = (isKnown && before.lets) || !isCrowded(now);
+    if (seen.size >= sources) forgetOldest();
     seen.set(key, { at: now, lets: passes });
     if (!passes) hold(now);
     return passes;
   }
 
-  /** Whether as many as may pass have been seen within the window, so that one more is too many. */
+  /** Whether, without the one that comes, as many as may pass were seen within the window. */
   function isCrowded(now: number): boolean {
-    if (seen.size < sources) return false;
     const [oldest] = seen.values();
-    return oldest !== undefined && now - oldest.at <= windowMs;
+    const oldestAt = seen.size < sources ? forgottenAt : oldest!.at;
+    return now - oldestAt <= windowMs;
+  }
+
+  function forgetOldest(): void {
+    const [oldest] = seen;
+    if (oldest === undefined) return;
+    seen.delete(oldest[0]);
+    forgottenAt = oldest[1].at;
   }
 
   function hold(now: number): void {

@@ -9,8 +9,8 @@ import { createAcceptor } from '../../src/capture/acceptor.ts';
 import type { Connection } from '../../src/capture/connection.ts';
 import { ERRNO } from '../../src/capture/constants.ts';
 import { ListenError, type Listener, openListener } from '../../src/capture/listener.ts';
-import { loadNative, type Native } from '../../src/native.ts';
 import { socketAddressPort } from '../../src/capture/socket-address.ts';
+import { loadNative, type Native } from '../../src/native.ts';
 import { temporaryDirectory } from '../support/directory.ts';
 import { waitFor } from '../support/wait.ts';
 

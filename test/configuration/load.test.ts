@@ -159,10 +159,6 @@ test('the built-in default listens on unprivileged ports and logs into the worki
     allowFiles: [],
     guard: true,
     brake: undefined,
-    allow: [],
-    allowFiles: [],
-    guard: true,
-    brake: undefined,
   });
 });
 
