@@ -1,10 +1,10 @@
 import type { Event } from '../event.ts';
 import type { Origin } from './line.ts';
 import { concernsConnection, LINE_KEYS, type LineKey, PROTOCOL } from './line-keys.ts';
+import { parsePairs } from './parse-pairs.ts';
 
 const HEAD =
   /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00) ([A-Za-z0-9._-]{1,255}) honeyport\[(\d+)\]: ([a-z]+)(?= |$)/;
-const PAIR = / ([a-z_]+)=(?:([A-Za-z0-9._:,/+@-]+)|"((?:[^"\\]|\\["\\]|\\x[0-9a-f]{2})*)")(?= |$)/y;
 
 /**
  * Reads a line that the line formatter made; keys that a later formatter added at its end are passed over.
@@ -23,17 +23,6 @@ export function parseLine(line: string): (Origin & { event: Event }) | undefined
   return { sensor, pid: Number(pid), event: { kind, time: Date.parse(time), ...values } as unknown as Event };
 }
 
-function parsePairs(line: string, start: number): Map<string, string> | undefined {
-  const pairs = new Map<string, string>();
-  PAIR.lastIndex = start;
-  for (let end = start; end < line.length; end = PAIR.lastIndex) {
-    const pair = PAIR.exec(line);
-    if (pair === null || pairs.has(pair[1]!)) return undefined;
-    pairs.set(pair[1]!, pair[2] ?? unescapeText(pair[3]!));
-  }
-  return pairs;
-}
-
 function readKeys(
   keys: readonly LineKey[],
   pairs: Map<string, string>,
@@ -46,10 +35,4 @@ function readKeys(
     values[name] = type === 'number' ? Number(value) : value;
   }
   return values.id === undefined ? undefined : values;
-}
-
-function unescapeText(text: string): string {
-  return text.replace(/\\(?:x([0-9a-f]{2})|(.))/g, (_, hex: string | undefined, character: string) =>
-    hex === undefined ? character : String.fromCharCode(Number.parseInt(hex, 16)),
-  );
 }

@@ -1,3 +1,5 @@
+import { parsePairs } from '../format/parse-pairs.ts';
+
 /** A line of bans.log: what fail2ban's action did to whom. */
 export interface BanLine {
   /** `ban`, `prolong` or `unban`; with `would-` before it where the action only observes. */
@@ -13,7 +15,6 @@ export interface BanLine {
 
 const HEAD =
   /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00) [A-Za-z0-9._-]{1,255} honeyport\[\d+\]: ((?:would-)?(?:ban|prolong|unban))(?= )/;
-const PAIR = / ([a-z_]+)=(?:([A-Za-z0-9._:,/+@-]+)|"((?:[^"\\]|\\["\\]|\\x[0-9a-f]{2})*)")(?= |$)/y;
 
 /**
  * Reads a line of bans that concerns somebody; keys that a later action added are passed over.
@@ -27,24 +28,10 @@ export function parseBanLine(line: string): BanLine | undefined {
   const src = pairs?.get('src');
   const jail = pairs?.get('jail');
   if (src === undefined || jail === undefined) return undefined;
-  return { kind, time: Date.parse(time), jail, src, net: pairs?.get('net') };
-}
-
-function parsePairs(line: string, start: number): Map<string, string> | undefined {
-  const pairs = new Map<string, string>();
-  PAIR.lastIndex = start;
-  for (let end = start; end < line.length; end = PAIR.lastIndex) {
-    const pair = PAIR.exec(line);
-    if (pair === null || pairs.has(pair[1]!)) return undefined;
-    pairs.set(pair[1]!, pair[3] === undefined ? pair[2]! : unescapeText(pair[3]));
-  }
-  return pairs;
+  return { kind, time: Date.parse(time), jail: fromUtf8(jail), src, net: pairs?.get('net') };
 }
 
 /** The action escapes the bytes of a name in UTF-8. */
-function unescapeText(text: string): string {
-  const bytes = text.replace(/\\(?:x([0-9a-f]{2})|(.))/g, (_, hex: string | undefined, character: string) =>
-    hex === undefined ? character : String.fromCharCode(Number.parseInt(hex, 16)),
-  );
+function fromUtf8(bytes: string): string {
   return Buffer.from(bytes, 'latin1').toString();
 }
