@@ -58,11 +58,11 @@ export async function measureAllow({ cli, rounds, sizes, workshop, progress }: A
   return { rows: MEASURES.map((measure) => rowOf(measure, samples)), verifications };
 }
 
-/** Eight in ten are IPv4 addresses, the rest IPv4 networks with ports and IPv6 networks with a last day. */
+/** One in ten is an IPv6 network with a last day, one in a hundred an IPv4 network with ports, the rest IPv4 addresses. */
 function listText(): string {
   const lines = Array.from({ length: ENTRIES }, (_, n) => {
     const [second, third, fourth] = [(n >> 16) & 255, (n >> 8) & 255, n & 255];
-    if (n % 10 === 8) return `11.${second}.${third}.0/24 ports=22,80-90\n`;
+    if (n % 100 === 8) return `11.${second}.${third}.0/24 ports=22,80-90\n`;
     if (n % 10 === 9) return `2001:db8:${n.toString(16)}::/64 until=2099-12-31 # scanner ${n}\n`;
     return `10.${second}.${third}.${fourth}\n`;
   });

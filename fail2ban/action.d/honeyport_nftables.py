@@ -80,13 +80,19 @@ LONGEST_SLEEP_SECONDS = 0.1
 GATHERING_PAUSE_SECONDS = 0.01
 LONGEST_GATHERING_SECONDS = 0.1
 
-# What the listener exports at most; see also MOST_PORT_ELEMENTS.
-MOST_EXPORTED_BYTES = 32 << 20
-MOST_EXPORTED_ENTRIES = 250_000
-MOST_ENTRY_BYTES = 4096
+# More than the listener exports: it takes 250,000 entries, with 64 addresses of each of 1,000 host names, 100 ranges of
+# ports in one entry and 8,192 in all.
+MOST_EXPORTED_BYTES = 64 << 20
+MOST_EXPORTED_ENTRIES = 400_000
+MOST_LINE_BYTES = 4096
 
-# The kernel takes time that grows with the square to empty a set of networks with ports: a second for so many.
+# Networks in each other make more of them than there are entries, and the kernel takes time that grows with the square.
 MOST_PORT_ELEMENTS = 8192
+MOST_PORT_WORK = 32 * MOST_PORT_ELEMENTS
+TOO_MANY_PORTS = "expected at most %d networks with ranges of ports" % MOST_PORT_ELEMENTS
+
+# To take so many out of an interval set takes 0.2 s and more, the time of the square; beyond it the set is filled anew.
+MOST_DELETED_INTERVALS = 500
 
 # Between two parts of long work bans are brought to the kernel, and fail2ban's threads get their turn: for each
 # system call one of them waits until we let go of the interpreter. A part is some milliseconds, a line that is known
@@ -247,11 +253,15 @@ class Ruleset:
         It is one transaction, so that nobody who stays allowed is out for a moment, and all that goes goes first:
         networks of one set must not overlap.
         """
-        lines = []
-        for verb, has, has_not in (("delete", before, after), ("add", after, before)):
-            for name in self.ALLOW_SETS:
-                lines += self._elements(verb, self._allow_set(name), sorted(has[name] - has_not[name]))
-        return "\n".join(lines) + "\n"
+        gone, come = [], []
+        for name, content in self.ALLOW_SETS.items():
+            allow_set, deleted, added = self._allow_set(name), before[name] - after[name], after[name] - before[name]
+            if "interval" in content and len(deleted) > MOST_DELETED_INTERVALS:
+                gone += ["flush set %s" % allow_set]
+                deleted, added = (), after[name]
+            gone += self._elements("delete", allow_set, sorted(deleted))
+            come += self._elements("add", allow_set, sorted(added))
+        return "\n".join(gone + come) + "\n"
 
     def change(self, ends, now):
         """Blocks each network of `ends` until then, and lets go those whose end is None or past.
@@ -288,7 +298,7 @@ class Ruleset:
         for version in (4, 6):
             rules += ["%s saddr @allow_ipv%d%s.%s return" % (keyword(version), version, kind, self._jail)
                       for kind in ("_host", "")]
-        # A fragment has no ports to look at, the first one apart; conntrack, where it is in use, has joined them before.
+        # A fragment has no ports, but for the first one; conntrack, where it is in use, has joined them before.
         for version, whole in ((4, "ip frag-off & 0x3fff == 0"), (6, "exthdr frag missing")):
             rules += ["%s meta l4proto { tcp, udp } %s saddr . th dport @allow_ipv%d_port.%s return" %
                       (whole, keyword(version), version, self._jail)]
@@ -466,7 +476,7 @@ def to_allowed(text, ports=None, until=FOREVER):
     bare, slash, length_text = text.partition("/")
     version, family = (6, socket.AF_INET6) if ":" in bare else (4, socket.AF_INET)
     longest = LENGTHS[version]
-    if slash and not re.match(r"(?:0|[1-9]\d{0,2})\Z", length_text):
+    if slash and not re.match(r"(?:0|[1-9][0-9]{0,2})\Z", length_text):
         raise ValueError("not a length")
     length = int(length_text) if slash else longest
     try:
@@ -474,9 +484,11 @@ def to_allowed(text, ports=None, until=FOREVER):
     except OSError:
         raise ValueError("not an address")
     first = int.from_bytes(packed, "big")
-    # libc writes ::/96 with dots, others do not.
-    written = socket.inet_ntop(family, packed) == bare or str(ipaddress.ip_address(bare)) == bare
-    if length > longest or first & ((1 << (longest - length)) - 1) or not written:
+    canonical = socket.inet_ntop(family, packed)
+    if version == 6 and "." in canonical:
+        # libc writes ::/96 with dots, others do not; nobody has two names.
+        canonical = str(ipaddress.ip_address(packed))
+    if length > longest or first & ((1 << (longest - length)) - 1) or canonical != bare:
         raise ValueError("not canonical")
     if version == 6 and length >= 96 and first >> 32 == 0xffff:
         raise ValueError("IPv4-mapped")
@@ -511,14 +523,23 @@ def outermost(networks):
 
 
 def split_ports(limited):
-    """Each network with the ports that none around it has, from lists of ranges of ports by network."""
-    around = []
+    """Each network with the ports that none around it has, from lists of ranges of ports by network.
+
+    Raises ValueError where that is too much for the kernel or for us.
+    """
+    around, work, count = [], 0, 0
     for (version, first, length, text), ranges in sorted(limited.items()):
         while around and (version, first) > around[-1][0]:
             around.pop()
         taken = around[-1][1] if around else []
+        work += len(taken) + len(ranges)
         for left in subtract_ranges(join_ranges(ranges), taken):
+            count += 1
+            if count > MOST_PORT_ELEMENTS:
+                break
             yield version, text, left
+        if count > MOST_PORT_ELEMENTS or work > MOST_PORT_WORK:
+            raise ValueError(TOO_MANY_PORTS)
         around.append(((version, last_of(version, first, length)), join_ranges(taken + ranges)))
 
 
@@ -552,6 +573,9 @@ def subtract_ranges(ranges, taken):
             yield low, high
 
 
+NEVER_SEEN = object()
+
+
 class AllowExport:
     """The allow list that the listener exports to a file; the last good one, while the file is missing or wrong.
 
@@ -566,7 +590,8 @@ class AllowExport:
         self._log_path = log_path
         self._tell = tell
         # A file beside a log that never was there is no news: the log may be another host's.
-        self._identity = None if log_path is not None else ()
+        self._identity = None if log_path is not None else NEVER_SEEN
+        self._owners = {0}
         self._problem = None
         self._is_read = False
         self._entries = {}
@@ -608,9 +633,10 @@ class AllowExport:
 
     def _identify(self):
         """Who may own the file, and what changes when anybody touches it; None where there is no file."""
-        owners = {0}
+        # While a log is rotated there may be none; its owner is still who he was.
         with contextlib.suppress(OSError):
-            owners.add(os.lstat(self._log_path or os.path.dirname(self._path)).st_uid)
+            self._owners = {0, os.lstat(self._log_path or os.path.dirname(self._path)).st_uid}
+        owners = self._owners
         try:
             status = os.lstat(self._path)
         except FileNotFoundError:
@@ -629,7 +655,8 @@ class AllowExport:
                 raise ValueError("expected the owner to be %s, got %d" % (
                     " or ".join(str(owner) for owner in sorted(owners)), status.st_uid))
             if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                raise ValueError("expected a file that only its owner may write, got mode %o" % (status.st_mode & 0o777))
+                raise ValueError("expected a file that only its owner may write, got mode %o" %
+                                 (status.st_mode & 0o777))
             parts, size = [], 0
             while size <= MOST_EXPORTED_BYTES:
                 parts.append(os.read(descriptor, 1 << 20))
@@ -644,14 +671,14 @@ class AllowExport:
         """The entries by line."""
         if not data.isascii():
             raise ValueError("expected ASCII")
+        count = max(0, data.count(b"\n") - 2)
+        if count > MOST_EXPORTED_ENTRIES:
+            raise ValueError("expected at most %d entries, got %d" % (MOST_EXPORTED_ENTRIES, count))
         lines = data.decode("ascii").rstrip("\n").split("\n")
         self._check_document(lines)
-        inner = lines[1:-1]
-        if len(inner) > MOST_EXPORTED_ENTRIES:
-            raise ValueError("expected at most %d entries, got %d" % (MOST_EXPORTED_ENTRIES, len(inner)))
-        known, entries, work, ranges = self._entries, {}, 0, 0
-        for number, line in enumerate(inner, 1):
-            is_last = number == len(inner)
+        known, entries, limited, work, ranges = self._entries, {}, collections.defaultdict(list), 0, 0
+        for number, line in enumerate(lines[1:-1], 1):
+            is_last = number == len(lines) - 2
             bare = line if is_last else line[:-1]
             entry = known.get(bare)
             if entry is None or not (is_last or line.endswith(",")):
@@ -659,37 +686,34 @@ class AllowExport:
                 work += COST_OF_NEW_LINE
             if entry.ports is not None:
                 ranges += len(entry.ports)
-                self._check_ports(ranges)
+                if ranges > MOST_PORT_ELEMENTS:
+                    raise ValueError(TOO_MANY_PORTS)
+                limited[entry[:4]] += entry.ports
             entries[bare] = entry
             work += 1
             if work >= LINES_PER_PART:
                 work = 0
                 make_way()
-        limited = collections.defaultdict(list)
-        for version, first, length, text, ports, until in entries.values():
-            if ports is not None:
-                limited[(version, first, length, text)] += ports
-        for count, part in enumerate(split_ports(limited), 1):
-            self._check_ports(count)
+        for part in split_ports(limited):
+            # Only to see that it is not too much.
+            pass
         return entries
 
     @staticmethod
     def _check_document(lines):
         """Checks all but the entries: the first line and the last one are a document without any."""
-        document = parse_json(lines[0] + "".join(lines[1:][-1:]))
+        ends = lines[0] + "".join(lines[1:][-1:])
+        document = parse_json(ends) if len(ends) <= MOST_LINE_BYTES else None
         if not isinstance(document, dict) or document.get("entries") != []:
             raise ValueError("expected a whole JSON document with one entry a line")
         if document.get("version") != 1 or isinstance(document["version"], bool):
             raise ValueError("expected version 1, got %s" % shown(document.get("version")))
 
     @staticmethod
-    def _check_ports(count):
-        if count > MOST_PORT_ELEMENTS:
-            raise ValueError("expected at most %d networks with ranges of ports" % MOST_PORT_ELEMENTS)
-
-    @staticmethod
     def _parse_entry(number, line, is_last):
-        value = parse_json(line if is_last else line[:-1]) if len(line) <= MOST_ENTRY_BYTES else None
+        if len(line) > MOST_LINE_BYTES:
+            raise ValueError("entry %d: expected at most %d characters, got more" % (number, MOST_LINE_BYTES))
+        value = parse_json(line if is_last else line[:-1])
         if not isinstance(value, dict) or line.endswith(",") == is_last:
             raise ValueError("entry %d: expected an object on a line of its own, got %s" % (number, shown(line)))
         try:
@@ -731,9 +755,12 @@ def to_exported(value):
         raise ValueError("net: expected a network in canonical form, got %s" % shown(net))
 
 
+PORT_RANGE = "[1-9][0-9]{0,4}(?:-[1-9][0-9]{0,4})?"
+
+
 def to_ports(text):
     ranges = []
-    matched = isinstance(text, str) and re.match(r"[1-9]\d{0,4}(?:-[1-9]\d{0,4})?(?:,[1-9]\d{0,4}(?:-[1-9]\d{0,4})?)*\Z", text)
+    matched = isinstance(text, str) and re.match(PORT_RANGE + "(?:," + PORT_RANGE + r")*\Z", text)
     for part in text.split(",") if matched else ():
         low, dash, high = part.partition("-")
         ranges.append((int(low), int(high or low)))
@@ -789,15 +816,27 @@ class AllowList:
         for export in self._exports.values():
             export.look(make_way)
         active = [export.active() for export in self._exports.values()]
+        # Last of all, since reading takes its time: between the two ends of a reload, in which its jails are idle,
+        # fail2ban has no ignoreip.
         named = [str(entry) for entry in self._jail.filter.getIgnoreIP()]
+        if self._jail.idle and self.elements is not None:
+            return
         own = sorted(self._read_own()) if self._jail.filter.ignoreSelf else []
         # The same lists of entries are the same objects: nobody compares 100,000.
         if self._sources is not None and self._sources[0] == (named, own) and len(active) == len(self._sources[1]) \
                 and all(one is other for one, other in zip(active, self._sources[1])):
             return
-        entries = [entry for entries in active for entry in entries]
-        self.elements = to_elements(entries + self._to_entries(named + own))
         self._sources = (named, own), active
+        self._take([entry for entries in active for entry in entries] + self._to_entries(named + own))
+
+    def _take(self, entries):
+        try:
+            self.elements = to_elements(entries)
+        except ValueError as error:
+            # Each list was within the bound; all together, or without one that has ended, are not.
+            self._tell("error", "%s; the list before stays in force", error)
+            if self.elements is None:
+                self.elements = to_elements([entry for entry in entries if entry.ports is None])
 
     def _places(self, option):
         """The files to read, each with the log that it is beside, if any."""
@@ -980,7 +1019,7 @@ class Action(ActionBase):
     # --- what fail2ban calls ---
 
     def start(self):
-        """Raises ValueError for wrong options: fail2ban says so in its log, and nothing is blocked until they are right."""
+        """Raises ValueError for wrong options: fail2ban says so in its log, and nothing is blocked until a reload."""
         if self._problem is not None:
             raise ValueError("%s; nothing is blocked until a reload with right options" % self._problem)
         self._jail.actions.sleeptime = min(self._sleep_seconds, LONGEST_SLEEP_SECONDS)
@@ -1217,7 +1256,6 @@ class Action(ActionBase):
         self._next_look_at = now + max(TICK_SECONDS, 4 * (time.monotonic() - now))
 
     def _look_at_allowed(self):
-        # Between the two ends of a reload fail2ban has no ignoreip, and its jails are idle.
         if self._allowed.elements is None or not self._jail.idle:
             self._allowed.look(self._settings.allow, self._make_way)
 
@@ -1412,4 +1450,5 @@ def to_ban(info):
     restored = bool(info["restored"])
     # fail2ban counts a restored ban once more.
     count = max(1, info["bancount"] - (1 if restored else 0))
-    return Ban(to_end(info["time"], info["bantime"]), count, cause if re.match(r"[a-z0-9]{1,32}\.\d{1,20}\Z", cause) else None, restored)
+    is_id = re.match(r"[a-z0-9]{1,32}\.\d{1,20}\Z", cause)
+    return Ban(to_end(info["time"], info["bantime"]), count, cause if is_id else None, restored)

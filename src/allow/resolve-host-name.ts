@@ -19,7 +19,7 @@ const HOSTS_TTL_SECONDS = 60;
 const TRY_TIMEOUT_MS = 2000;
 const TRIES = 2;
 /** A name with more addresses is no host. */
-const MOST_ADDRESSES = 256;
+const MOST_ADDRESSES = 32;
 
 /**
  * Looks a host name up in /etc/hosts, then asks the name servers of /etc/resolv.conf, as they are at this moment.

@@ -40,6 +40,14 @@ function isHostName(text: string): boolean {
 const LABEL = '[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?';
 const HOST_NAME = new RegExp(`^(?:${LABEL}\\.)*(?![0-9-]+$)${LABEL}$`);
 
+/** In one entry. */
+const MOST_RANGES = 100;
+
+/** What is wrong with the number of ports and ranges in one entry. */
+export function rangesProblem(count: number): string | undefined {
+  return count > MOST_RANGES ? `expected at most ${MOST_RANGES} ports and ranges, got ${count}` : undefined;
+}
+
 const DAY_MS = 86_400_000;
 
 /** The end of a day such as 2027-01-31, in UTC, or what is wrong with it as `expected ..., got ...`. */

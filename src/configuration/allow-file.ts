@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { ConfigurationError } from '../errors.ts';
-import { type AllowEntry, readSource, readUntil } from './allow-entry.ts';
+import { type AllowEntry, rangesProblem, readSource, readUntil } from './allow-entry.ts';
 import { type PortRange, readPortList } from './ports.ts';
 import { brief } from './printable.ts';
 import { type Problem, problemLines } from './problem.ts';
@@ -77,6 +77,11 @@ function columnOf(word: number, line: string): number {
 /** Where an entry stands. */
 type Place = Pick<AllowEntry, 'file' | 'line'>;
 
+function readPorts(text: string): PortRange[] | string {
+  const ranges = readPortList(text);
+  return typeof ranges === 'string' ? ranges : (rangesProblem(ranges.length) ?? ranges);
+}
+
 interface Limits {
   ports?: readonly PortRange[];
   until?: number;
@@ -88,7 +93,7 @@ function readOption(option: string, limits: Limits): string | undefined {
   if (key === undefined || value === undefined)
     return `expected ports=, until= or a comment after #, got ${brief(option)}`;
   if (key in limits) return `expected ${key}= once, got it again`;
-  const read = key === 'ports' ? readPortList(value) : readUntil(value);
+  const read = key === 'ports' ? readPorts(value) : readUntil(value);
   if (typeof read === 'string') return `${key}: ${read}`;
   Object.assign(limits, { [key]: read });
   return undefined;

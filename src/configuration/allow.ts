@@ -1,5 +1,5 @@
 import { ConfigurationError } from '../errors.ts';
-import { type AllowEntry, readSource, readUntil } from './allow-entry.ts';
+import { type AllowEntry, rangesProblem, readSource, readUntil } from './allow-entry.ts';
 import { type PortRange, readPortRange } from './ports.ts';
 import { printable } from './printable.ts';
 import type { Fault, Path } from './problem.ts';
@@ -32,6 +32,8 @@ export interface AllowListSource {
 
 /** About 100 bytes of memory each; beyond it, a mistake is likelier than a need. */
 const MOST_ENTRIES = 250_000;
+/** All become elements of a set of the kernel that takes time of their square to change. */
+const MOST_RANGES = 8192;
 /** Each is asked for again and again. */
 const MOST_HOST_NAMES = 1000;
 
@@ -70,9 +72,11 @@ export function readAllowList(
 }
 
 function boundProblems(file: string, entries: readonly AllowEntry[]): string[] {
+  const ranges = entries.reduce((sum, { ports }) => sum + (ports?.length ?? 0), 0);
   const names = entries.reduce((sum, { network }) => sum + (network === undefined ? 1 : 0), 0);
   return [
     ...tooMany(file, 'entries', entries.length, MOST_ENTRIES),
+    ...tooMany(file, 'ports and ranges', ranges, MOST_RANGES),
     ...tooMany(file, 'host names', names, MOST_HOST_NAMES),
   ];
 }
@@ -137,6 +141,8 @@ function portFaults(ports: unknown, path: Path): Omit<Fault, 'at'>[] {
   const items = Array.isArray(ports)
     ? ports.map((item, index) => ({ item, path: [...path, index] }))
     : [{ item: ports, path }];
+  const tooManyRanges = rangesProblem(items.length);
+  if (tooManyRanges !== undefined) return [{ path, message: tooManyRanges }];
   return items.flatMap(({ item, path: at }) => {
     const range = typeof item === 'string' && /^[0-9]+-[0-9]+$/.test(item) ? readPortRange(item) : undefined;
     return typeof range === 'string' ? [{ path: at, message: range }] : [];

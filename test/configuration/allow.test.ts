@@ -310,3 +310,23 @@ test('a duration is so many milliseconds', () => {
   const texts = ['1ms', '500ms', '10s', '5m', '2h', '1d'];
   assert.deepEqual(texts.map(durationMs), [1, 500, 10_000, 300_000, 7_200_000, 86_400_000]);
 });
+
+test('the ports and ranges of an entry, and of all, have a bound', () => {
+  const ports = (count: number) => Array.from({ length: count }, (_, index) => index + 1);
+  const entry = (count: number) => `{ source: 192.0.2.1, ports: [${ports(count)}] }`;
+  const file = (entries: readonly string[]) => `decoys: [{ ports: 22 }]\nallow: [${entries.join(', ')}]`;
+  assert.deepEqual(problemsOf(file([entry(100)])), []);
+  assert.deepEqual(problemsOf(file([entry(101)])), [
+    'F:2:37: allow[0].ports: expected at most 100 ports and ranges, got 101',
+  ]);
+  const most = Array.from({ length: 81 }, () => entry(100));
+  assert.deepEqual(problemsOf(file([...most, entry(92)])), []);
+  assert.deepEqual(problemsOf(file([...most, entry(93)])), [
+    'F: allow: expected at most 8192 ports and ranges with those of its files, got 8193',
+  ]);
+  const line = (count: number) => Buffer.from(`192.0.2.1 ports=${ports(count)}\n`);
+  assert.equal(parseAllowFile(line(100), 'F')[0]?.ports?.length, 100);
+  assert.throws(() => parseAllowFile(line(101), 'F'), {
+    problems: ['F:1:11: ports: expected at most 100 ports and ranges, got 101'],
+  });
+});
