@@ -150,10 +150,15 @@ function loadIfThere(name: string): LibraryHandle | undefined {
   }
 }
 
+const POINTER_BYTES = koffi.sizeof('void *');
+
 /** The texts of a list that C has allocated, which is given back. */
 function takeStrings(list: unknown, count: number, free: (pointer: unknown) => void): string[] {
   if (count === 0) return [];
-  const pointers: unknown[] = koffi.decode(list, koffi.array('void *', count, 'Array'));
+  // one by one: a type for the array as a whole would be made, and never freed, at each call
+  const pointers = Array.from({ length: count }, (_, index) =>
+    koffi.decode(list, index * POINTER_BYTES, 'void *'),
+  );
   const texts = pointers.map((pointer) => String(koffi.decode(pointer, 'char', -1)));
   for (const pointer of [...pointers, list]) free(pointer);
   return texts;

@@ -146,8 +146,8 @@ export function readExportedAddresses(path: string, names: Iterable<string>): Ma
     // an entry of the list may stand for the same name twice, with other ports
     for (const { by, net } of entries) {
       const known = addresses.get(by.toLowerCase());
-      const address = net.replace(/\/(?:32|128)$/, '');
-      if (known !== undefined && !known.includes(address)) known.push(address);
+      const [, address] = /^(.+)\/(?:32|128)$/.exec(net) ?? [];
+      if (address !== undefined && known?.includes(address) === false) known.push(address);
     }
   } catch {
     // the first start, or a file that somebody else wrote: names are about to be resolved

@@ -27,6 +27,7 @@ interface Name {
   dueAt: number;
   asking: boolean;
   failing: boolean;
+  hasTooMany: boolean;
 }
 
 const MOST_QUESTIONS = 8;
@@ -57,7 +58,8 @@ export function createHostNames(options: HostNamesOptions): HostNames {
     for (const text of wanted) {
       const key = text.toLowerCase();
       const name = before.get(key) ?? newName(text, known.get(key) ?? []);
-      name.dueAt = 0;
+      // those that were never asked for stay in front
+      name.dueAt = Math.min(name.dueAt, Date.now());
       names.set(key, name);
     }
     askDue();
@@ -98,7 +100,11 @@ export function createHostNames(options: HostNamesOptions): HostNames {
     if (!abort.signal.aborted) askDue();
   }
 
-  function take(name: Name, { ipv4, ipv6, failure }: Resolution): void {
+  function take(name: Name, { ipv4, ipv6, failure, leftOut = 0 }: Resolution): void {
+    if (leftOut > 0 && !name.hasTooMany) {
+      onTrouble(`host name ${name.text} has too many addresses; ${leftOut} of them do not count`);
+    }
+    name.hasTooMany = leftOut > 0;
     if (failure !== undefined) {
       if (!name.failing) onTrouble(troubleText(name, failure));
       name.failing = true;
@@ -123,6 +129,7 @@ function newName(text: string, addresses: readonly string[]): Name {
     dueAt: 0,
     asking: false,
     failing: false,
+    hasTooMany: false,
   };
 }
 

@@ -12,6 +12,8 @@ export interface Resolution {
   readonly ttlSeconds: number;
   /** Why there are no addresses, such as ENOTFOUND or ETIMEOUT; undefined where there are some. */
   readonly failure: string | undefined;
+  /** How many addresses were beyond what a host has. */
+  readonly leftOut?: number;
 }
 
 /** For what has no time to live. */
@@ -55,6 +57,8 @@ const GIVEN_UP: Resolution = { ipv4: undefined, ipv6: undefined, ttlSeconds: 0, 
 
 async function addressesInHosts(name: string) {
   const text = await readFile('/etc/hosts', 'latin1').catch(() => '');
+  // in some hosts files a hundred thousand names are blocked
+  if (!text.toLowerCase().includes(name.toLowerCase())) return [];
   return text.split('\n').flatMap((line) => {
     const [address = '', ...names] = line.replace(/#.*$/, '').trim().split(/\s+/);
     const isMeant = names.some((other) => other.toLowerCase() === name.toLowerCase());
@@ -64,14 +68,17 @@ async function addressesInHosts(name: string) {
 
 interface Answer {
   readonly addresses: readonly string[] | undefined;
+  readonly leftOut: number;
   readonly ttlSeconds: number;
   readonly failure: string | undefined;
 }
 
 async function answerOf(query: Promise<readonly { address: string; ttl: number }[]>): Promise<Answer> {
   try {
-    const records = (await query).slice(0, MOST_ADDRESSES);
+    const all = await query;
+    const records = all.slice(0, MOST_ADDRESSES);
     return {
+      leftOut: all.length - records.length,
       addresses: records.flatMap(({ address }) => parseAddress(address)?.text ?? []),
       ttlSeconds: Math.min(...records.map(({ ttl }) => ttl)),
       failure: undefined,
@@ -80,7 +87,7 @@ async function answerOf(query: Promise<readonly { address: string; ttl: number }
     const failure = isErrnoException(error) ? error.code : String(error);
     // the name exists, and has no address of this family
     const addresses = failure === 'ENODATA' ? [] : undefined;
-    return { addresses, ttlSeconds: HOSTS_TTL_SECONDS, failure };
+    return { addresses, leftOut: 0, ttlSeconds: HOSTS_TTL_SECONDS, failure };
   }
 }
 
@@ -90,6 +97,7 @@ function resolutionOf(ipv4: Answer, ipv6: Answer): Resolution {
     ipv4: ipv4.addresses,
     ipv6: ipv6.addresses,
     ttlSeconds: Math.min(ipv4.ttlSeconds, ipv6.ttlSeconds),
+    leftOut: ipv4.leftOut + ipv6.leftOut,
     failure:
       count > 0 ? undefined : ([ipv4.failure, ipv6.failure].find((code) => code !== 'ENODATA') ?? 'ENODATA'),
   };

@@ -88,7 +88,7 @@ function verdict(allowed: AllowedNetwork, port: number | undefined, now: number)
 function placeOf(allowed: AllowedNetwork): string {
   if (!isEntry(allowed)) return '';
   const { file, line, comment } = allowed;
-  return `, ${file}:${line}${comment ? `: ${printable(comment)}` : ''}`;
+  return printable(`, ${file}:${line}${comment ? `: ${comment}` : ''}`);
 }
 
 function isEntry(allowed: AllowedNetwork): allowed is AllowEntry & AllowedNetwork {
@@ -118,7 +118,7 @@ async function resolveNames(
     for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
       const { ipv4, ipv6, failure } = await resolveHostName(name, signal);
       if (failure === undefined) addresses.set(name, [...(ipv4 ?? []), ...(ipv6 ?? [])]);
-      else onTrouble(`host name ${name} does not resolve (${failure}); its last addresses count`);
+      else onTrouble(`host name ${name} does not resolve (${failure}); what it stood for before counts`);
     }
   };
   await Promise.all(Array.from({ length: QUESTIONS_AT_A_TIME }, askNext));

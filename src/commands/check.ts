@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { expiredEntries, expiryText } from '../allow/expiry.ts';
+import { expiredEntries, expiryWarnings } from '../allow/expiry.ts';
 import { UserError } from '../errors.ts';
 import { findOtherLogs } from '../system/log-readers.ts';
 import {
@@ -23,7 +23,7 @@ export function addCheckCommand(program: Command, { voice, print }: CommandConte
       for (const { reader, logs } of others) {
         voice.warning(`${reader} names ${logs.join(', ')}, but the log is ${log.file.path}`);
       }
-      for (const entry of expiredEntries(allow, Date.now())) voice.warning(expiryText(entry));
+      for (const warning of expiryWarnings(expiredEntries(allow, Date.now()))) voice.warning(warning);
       const ports = decoys.reduce((sum, decoy) => sum + decoy.ports.length, 0);
       print(
         `${name}: decoys: ${decoys.length}, ports: ${ports}, allow entries: ${allow.length}, log: ${log.file.path}\n`,

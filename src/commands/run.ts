@@ -80,7 +80,8 @@ async function run(source: ConfigurationSource, { version, voice }: CommandConte
     greet(daemon.configuration, version, voice);
     process.exitCode = await daemon.stop(await signal);
   } finally {
-    await Promise.all([watch?.close(), listFiles.close()]);
+    listFiles.close();
+    await watch?.close();
   }
   process.exit();
 }
@@ -109,11 +110,10 @@ function watchConfiguration(
 
 /** A changed list is a reload like any other: all or nothing, and said in the log. */
 function watchListFiles(reload: () => void, voice: Voice): FilesWatch {
-  return watchFiles((file) => ({
+  return watchFiles({
     onChange: reload,
-    onGone: () => voice.warning(`${file} is gone: the allow list read before runs on`),
-    onTrouble: (error) => voice.warning(notWatched(file, error)),
-  }));
+    onGone: (file) => voice.warning(`${file} is gone: the allow list read before runs on`),
+  });
 }
 
 function notWatched(file: string, error: Error): string {

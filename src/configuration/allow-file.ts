@@ -7,6 +7,10 @@ import { type Problem, problemLines } from './problem.ts';
 import { readBounded } from './read.ts';
 
 const MOST_MEBIBYTES = 16;
+/** More than the allow list may have entries, for comments; each takes some microseconds in which nothing is accepted. */
+const MOST_LINES = 300_000;
+/** More are not looked for. */
+const MOST_PROBLEMS = 1000;
 
 /**
  * Reads a file of the allow list: `SOURCE [ports=22,80-90] [until=2027-01-31] [# comment]` on each line, empty lines and
@@ -28,6 +32,7 @@ export function parseAllowFile(bytes: Uint8Array, file: string): AllowEntry[] {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8');
   const lines = problems.length === 0 ? text.split('\n') : [];
   const entries = lines.flatMap((content, index) => {
+    if (problems.length >= MOST_PROBLEMS) return [];
     const line = index + 1;
     const report = (word: number, message: string) =>
       problems.push({ line, column: columnOf(word, content), text: message });
@@ -40,12 +45,20 @@ export function parseAllowFile(bytes: Uint8Array, file: string): AllowEntry[] {
 /** Half an address is often another address: what may not be the whole file is not taken. */
 function wholeProblems(bytes: Uint8Array): Problem[] {
   if (bytes.length === 0) return [{ line: 1, column: 1, text: NOTHING_THERE }];
+  if (countLines(bytes) > MOST_LINES) return [{ line: 1, column: 1, text: TOO_MANY_LINES }];
   if (!isUtf8(bytes)) return [{ line: 1, column: 1, text: 'not UTF-8' }];
   if (bytes.at(-1) === 0x0a) return [];
-  const line = bytes.reduce((sum, byte) => sum + (byte === 0x0a ? 1 : 0), 1);
+  const line = countLines(bytes) + 1;
   return [{ line, column: bytes.length - bytes.lastIndexOf(0x0a), text: NO_END }];
 }
 
+function countLines(bytes: Uint8Array): number {
+  let count = 0;
+  for (let at = bytes.indexOf(0x0a); at >= 0; at = bytes.indexOf(0x0a, at + 1)) count += 1;
+  return count;
+}
+
+const TOO_MANY_LINES = `expected at most ${MOST_LINES} lines, got more`;
 const NOTHING_THERE =
   'expected entries or a comment, got an empty file, as of an editor that is still writing';
 const NO_END =

@@ -16,7 +16,7 @@ interface AllowSource {
 }
 
 /** The entries of `allow`, in the order of the file, and the list files among them. */
-export interface AllowList {
+export interface ReadAllowList {
   readonly entries: readonly AllowEntry[];
   readonly files: readonly string[];
 }
@@ -49,7 +49,7 @@ export function allowFaults(root: unknown): Fault[] {
 export function readAllowList(
   root: unknown,
   { file, lineOf, readList }: AllowListSource,
-): AllowList & { readonly problems: readonly string[]; readonly hint: string | undefined } {
+): ReadAllowList & { readonly problems: readonly string[]; readonly hint: string | undefined } {
   const entries: AllowEntry[] = [];
   const files: string[] = [];
   const problems: string[] = [];

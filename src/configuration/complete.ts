@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
 import { parseAddress } from '../address.ts';
-import type { AllowItem, AllowList } from './allow.ts';
+import type { AllowItem, ReadAllowList } from './allow.ts';
 import type {
   BrakeConfiguration,
   Configuration,
@@ -40,7 +40,7 @@ type PortEntry = number | string;
 export function complete(
   entries: ConfigurationFile,
   file: string | undefined,
-  allowList: AllowList,
+  allowList: ReadAllowList,
 ): Configuration {
   const { sensor = safeHostName(hostname()), decoys, log, limits, cookies = DEFAULTS.cookies } = entries;
   return {

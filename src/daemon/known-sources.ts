@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
 import { allowExportPath, createAllowExport, readExportedAddresses } from '../allow/allow-export.ts';
 import { createAllowList } from '../allow/allow-list.ts';
-import { expiredEntries, expiryText, nextExpiry } from '../allow/expiry.ts';
+import { expiredEntries, expiryWarnings, nextExpiry } from '../allow/expiry.ts';
 import { createHostNames, type HostNames } from '../allow/host-names.ts';
 import { resolveHostName } from '../allow/resolve-host-name.ts';
 import type { AllowedNetwork } from '../configuration/allow-entry.ts';
@@ -24,7 +24,6 @@ export interface KnownSources {
 
 /** setTimeout takes no more than 24 days. */
 const LONGEST_WAIT_MS = 86_400_000;
-const MOST_WARNINGS = 10;
 /** What the guard found counts for the action as long as the listener says so again. */
 const GUARD_LASTS_MS = 3_600_000;
 
@@ -93,9 +92,12 @@ export function keepKnownSources(
   }
 
   function useGuard(wanted: boolean): void {
-    if (!wanted) guard?.close();
-    if (!wanted) guard = undefined;
-    else guard ??= createGuard({ logindSessions, onChange: takeFindings, onTrouble: voice.warning });
+    if (wanted) {
+      guard ??= createGuard({ logindSessions, onChange: takeFindings, onTrouble: voice.warning });
+    } else {
+      guard?.close();
+      guard = undefined;
+    }
     allowList.useGuarded(guard?.findings.allowed ?? []);
   }
 
@@ -112,7 +114,7 @@ export function keepKnownSources(
   function warnOfExpired(since = 0): void {
     const now = Date.now();
     const expired = expiredEntries(configuration.allow, now).filter(({ until }) => until! > since);
-    warnOf(expired.map(expiryText), voice);
+    for (const warning of expiryWarnings(expired)) voice.warning(warning);
     clearTimeout(expiryTimer);
     const next = nextExpiry(configuration.allow, now);
     if (next === undefined) return;
@@ -152,12 +154,6 @@ function startBrake(settings: Configuration['brake'], voice: Voice): Brake | und
   });
 }
 
-function warnOf(messages: readonly string[], voice: Voice): void {
-  for (const message of messages.slice(0, MOST_WARNINGS)) voice.warning(message);
-  const left = messages.length - MOST_WARNINGS;
-  if (left > 0) voice.warning(`${left} more allow entries have ended`);
-}
-
 function reportNat(source: string, count: number, total: number, voice: Voice): void {
   voice.warning(
     `${count} of the last ${total} connections come from ${source}, a gateway or bridge: it hides their true sources, as NAT does, and they are withheld from banning`,
@@ -170,5 +166,6 @@ function reportNat(source: string, count: number, total: number, voice: Voice): 
 function reportExportTrouble(path: string, error: unknown, voice: Voice): void {
   const reason = isErrnoException(error) ? error.code : messageOf(error);
   voice.warning(`cannot write the allow list for fail2ban's action, ${path}: ${reason}`);
-  voice.hint(`let the user that runs honeyport write in ${dirname(path)}`);
+  if (['EACCES', 'EPERM', 'EROFS'].includes(reason))
+    voice.hint(`let the user that runs honeyport write in ${dirname(path)}`);
 }

@@ -99,10 +99,12 @@ function findingsOf({ own, bridges, gateways, resolvers, sessions }: Reading): G
   const found = kinds.flatMap(([kind, addresses]) =>
     addresses.filter((address) => !LOOPBACK.test(address)).flatMap((address) => guarded(kind, address)),
   );
+  const known = new Set([...own, ...gateways, ...resolvers, ...sessions]);
   return {
     allowed: [...['127.0.0.0/8', '::1'].flatMap((network) => guarded('loopback', network)), ...found],
     translators: new Set([...gateways, ...bridges, ...own].filter((address) => !LOOPBACK.test(address))),
-    bridges: new Set(bridges),
+    // one that is known to be something else is no riddle
+    bridges: new Set(bridges.filter((address) => !known.has(address))),
   };
 }
 

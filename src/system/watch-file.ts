@@ -8,8 +8,6 @@ export interface FileWatch {
 
 export interface WatchFileOptions {
   readonly path: string;
-  /** Looks at the file each second instead of waiting for inotify(7), which loses one that was a directory meanwhile. */
-  readonly polling?: boolean;
   /** Called when the content has settled after a change, also when the file was replaced by another. */
   readonly onChange: () => void;
   /** Called when the file is gone. */
@@ -26,11 +24,10 @@ const POLL_MS = 1000;
  * Watches a file through edits in place, replacement by renaming, and deletion and return; not its directory, where
  * every line of a log beside it would be an event. Resolves once changes are seen.
  */
-export async function watchFile(options: WatchFileOptions): Promise<FileWatch> {
-  const { path, polling = false, onChange, onGone, onTrouble } = options;
+export async function watchFile({ path, onChange, onGone, onTrouble }: WatchFileOptions): Promise<FileWatch> {
   const watcher = watch(path, {
     ignoreInitial: true,
-    usePolling: polling || leadsOverLink(path),
+    usePolling: leadsOverLink(path),
     interval: POLL_MS,
     awaitWriteFinish: { stabilityThreshold: SETTLE_MS, pollInterval: SETTLE_MS / 4 },
   });

@@ -28,6 +28,7 @@ interface Seen {
 export function createBrake({ sources, windowMs, onHold, onRelease }: BrakeOptions): Brake {
   // in the order in which they were last seen
   const seen = new Map<number | string, Seen>();
+  let lastNow = 0;
   let held = 0;
   let heldAt = 0;
   /** When the one that was forgotten last had been seen. */
@@ -36,7 +37,9 @@ export function createBrake({ sources, windowMs, onHold, onRelease }: BrakeOptio
   return { lets };
 
   function lets(source: string, now: number): boolean {
-    if (held > 0 && now - heldAt > windowMs) {
+    if (now < lastNow - windowMs) forgetAll();
+    lastNow = now;
+    if (held > 0 && Math.abs(now - heldAt) > windowMs) {
       onRelease(held);
       held = 0;
     }
@@ -56,6 +59,12 @@ export function createBrake({ sources, windowMs, onHold, onRelease }: BrakeOptio
     const [oldest] = seen.values();
     const oldestAt = seen.size < sources ? forgottenAt : oldest!.at;
     return now - oldestAt <= windowMs;
+  }
+
+  /** A clock that was set back would keep everything within the window. */
+  function forgetAll(): void {
+    seen.clear();
+    forgottenAt = Number.NEGATIVE_INFINITY;
   }
 
   function forgetOldest(): void {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { expiredEntries, expiryText, lastDay, nextExpiry } from '../../src/allow/expiry.ts';
+import { expiredEntries, expiryWarnings, lastDay, nextExpiry } from '../../src/allow/expiry.ts';
 import { parseAllowFile } from '../../src/configuration/allow-file.ts';
 
 const ENTRIES = parseAllowFile(
@@ -25,10 +25,10 @@ test('the next end is the earliest that is not past', () => {
 });
 
 test('an entry that has ended is told with its place and its last day', () => {
-  assert.equal(
-    expiryText(ENTRIES[3]!),
-    '/etc/allow.list:5: allow entry 192.0.2.4 ended with 2028-02-29 and allows nobody',
-  );
+  const text = '/etc/allow.list:5: allow entry 192.0.2.4 ended with 2028-02-29 and allows nobody';
+  assert.deepEqual(expiryWarnings([ENTRIES[3]!]), [text]);
+  const many = expiryWarnings(Array.from({ length: 12 }, () => ENTRIES[3]!));
+  assert.deepEqual(many, [...Array.from({ length: 10 }, () => text), '2 more allow entries have ended']);
 });
 
 test('the last day is the one that was written', () => {

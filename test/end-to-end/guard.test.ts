@@ -141,6 +141,10 @@ test("what a bridge's address in a private network of this host hides is withhel
   await guarded(stage, '172.18.0.5', 'guard:own');
   assert.equal(verdictOf(await stage.knock('172.18.0.1')), 'withheld reason=nat');
   assert.equal(verdictOf(await stage.knock('172.18.0.2')), 'connect');
+  // one that is known to be the router is no riddle
+  ip(stage, 'sensor', 'route', 'add', 'default', 'via', '172.18.0.1');
+  await guarded(stage, '172.18.0.1', 'guard:gateway');
+  assert.equal(verdictOf(await stage.knock('172.18.0.1')), 'allowed by=guard:gateway');
 });
 
 test('without the guard a gateway is a source like any other', async (context) => {

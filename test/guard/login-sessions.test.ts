@@ -38,8 +38,13 @@ function fileWith(context: TestContext, content: Uint8Array): string {
   return file;
 }
 
+/** Of logins by this very process, as if it were a shell that sshd has started. */
 const utmpAddresses = (context: TestContext, ...logins: Login[]) =>
-  readLoginAddresses(undefined, fileWith(context, Buffer.concat(logins.map(recordOf))));
+  readLoginAddresses(undefined, fileWith(context, Buffer.concat(logins.map(recordOf))), isOurs);
+
+function isOurs(pid: number): boolean {
+  return pid === process.pid;
+}
 
 function logindAddresses(context: TestContext, ...sessions: Partial<LoginSession>[]): string[] {
   const whole = sessions.map((session) => ({
@@ -83,8 +88,9 @@ test('a session that has ended, or whose program was killed, counts for nothing'
   );
 });
 
-test('a program of another user is running, too', (context) => {
-  assert.deepEqual(utmpAddresses(context, { pid: 1, host: '192.0.2.1' }), ['192.0.2.1']);
+test('a record of a program that no login has started counts for nothing: everybody may write one', (context) => {
+  const records = [process.pid, process.ppid, 1, DEAD_PID].map((pid) => recordOf({ pid, host: '192.0.2.1' }));
+  assert.deepEqual(readLoginAddresses(undefined, fileWith(context, Buffer.concat(records))), []);
 });
 
 test('host names, displays and multiplexers count for nothing: whoever connects may choose a name', (context) => {
@@ -105,7 +111,7 @@ test('host names, displays and multiplexers count for nothing: whoever connects 
 test('a record that is not whole, and what is no utmp at all, counts for nothing', (context) => {
   const whole = recordOf({ host: '192.0.2.1' });
   const half = recordOf({ host: '192.0.2.2' }).subarray(0, 200);
-  assert.deepEqual(readLoginAddresses(undefined, fileWith(context, Buffer.concat([whole, half]))), [
+  assert.deepEqual(readLoginAddresses(undefined, fileWith(context, Buffer.concat([whole, half])), isOurs), [
     '192.0.2.1',
   ]);
   assert.deepEqual(readLoginAddresses(undefined, fileWith(context, Buffer.alloc(10_000, 'x'))), []);
@@ -158,7 +164,7 @@ test('sessions of logind and of utmp are taken together', (context) => {
   const session = { state: 'active', class: 'user', remoteHost: '192.0.2.1' };
   const utmp = fileWith(context, recordOf({ host: '192.0.2.2' }));
   assert.deepEqual(
-    readLoginAddresses(() => [session], utmp),
+    readLoginAddresses(() => [session], utmp, isOurs),
     ['192.0.2.1', '192.0.2.2'],
   );
 });

@@ -154,7 +154,20 @@ test('no more sources are kept than may pass', (context) => {
   for (const sources of [1, 2, 100]) {
     largest = 0;
     const { lets } = startBrake(sources);
-    for (let n = 0; n < 1000; n++) lets((n * 37) % 500, n * ((n % 3) * 100));
+    for (let n = 0; n < 1000; n++) lets((n * 37) % 500, n * 150);
     assert.equal(largest, sources);
   }
+});
+
+test('a clock that was set back lets go what it would hold for ever', () => {
+  const { lets } = startBrake(2);
+  const hour = 3_600_000;
+  assert.deepEqual(
+    [1, 2, 3].map((source) => lets(source, hour)),
+    [true, true, false],
+  );
+  assert.deepEqual(
+    [4, 5, 6].map((source) => lets(source, 0)),
+    [true, true, false],
+  );
 });
