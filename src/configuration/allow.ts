@@ -1,5 +1,6 @@
 import { ConfigurationError } from '../errors.ts';
 import { type AllowEntry, rangesProblem, readSource, readUntil } from './allow-entry.ts';
+import { isMapping } from './mapping.ts';
 import { type PortRange, readPortRange } from './ports.ts';
 import { printable } from './printable.ts';
 import type { Fault, Path } from './problem.ts';
@@ -115,10 +116,6 @@ function shapeOf(item: unknown): PlacedItem['item'] | undefined {
 
 const SOURCE = new RegExp(ALLOW_SOURCE_PATTERN);
 
-function isMapping(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 function isFile(item: PlacedItem['item']): item is { readonly file: string } {
   return !('source' in item);
 }
@@ -159,8 +156,12 @@ const UNTIL = new RegExp(ALLOW_UNTIL_PATTERN);
 
 function entryOf({ source, ports, until, comment }: AllowSource, file: string, line: number): AllowEntry {
   const read = readSource(source);
-  const ranges = [ports ?? []].flat().map(readPortRange).filter(isRange);
-  const end = until === undefined ? undefined : readUntil(until);
+  // of values that are neither the schema speaks; here they must do no harm
+  const portItems = [ports ?? []]
+    .flat()
+    .filter((item) => typeof item === 'number' || typeof item === 'string');
+  const ranges = portItems.map(readPortRange).filter(isRange);
+  const end = typeof until === 'string' ? readUntil(until) : undefined;
   return {
     source,
     network: typeof read === 'string' ? undefined : read.network,

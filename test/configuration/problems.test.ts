@@ -270,3 +270,10 @@ test('the name of the file cannot break the line', () => {
     problems: ['a\\x0ab\\xe4:1:1: expected a mapping with the key decoys, got nothing'],
   });
 });
+
+test('mappings where texts belong are refused like any other value', () => {
+  assert.deepEqual(
+    problemsOf('decoys: [{ ports: 22 }]\nallow: [{ source: a.example, ports: [{}], until: {} }]').length,
+    2,
+  );
+});
