@@ -69,6 +69,8 @@ export interface SuppressedEvent extends Recorded {
   /** Ports and ranges, as in `22,80-90`. */
   readonly dpt?: string;
   readonly reason: 'rate' | 'queue' | 'lines';
+  /** The syslog receiver that lacks the events; the log has them. */
+  readonly receiver?: string;
 }
 
 export interface StartEvent extends Recorded {

@@ -26,7 +26,7 @@ export const LINE_KEYS: { readonly [K in Event['kind']]: readonly LineKey[] } = 
   withheld: [...ENDPOINTS, text('reason')],
   data: [...ENDPOINTS, number('bytes'), text('guess'), { ...text('text'), quoted: true }],
   close: [...ENDPOINTS, number('duration_ms'), number('rx'), number('tx'), text('by')],
-  suppressed: [text('src'), number('count'), text('dpt'), text('reason'), text('id')],
+  suppressed: [text('src'), number('count'), text('dpt'), text('reason'), text('id'), text('receiver')],
   start: [text('version'), number('schema'), number('decoys'), number('ports'), text('id')],
   reload: [text('result'), number('decoys'), number('ports'), text('id')],
   stop: [text('signal'), text('id')],
