@@ -128,6 +128,7 @@ function greet(configuration: Configuration, version: string, voice: Voice): voi
   }
   voice.say(allowText(configuration));
   voice.say(`log: ${log.file.path}`);
+  for (const { address, format } of log.syslog) voice.say(`events are sent to ${address} as ${format}`);
   voice.hint(knockHint(configuration));
 }
 

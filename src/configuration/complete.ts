@@ -12,6 +12,7 @@ import { nameOfPorts } from './decoys.ts';
 import { durationMs } from './duration.ts';
 import { portsOf, readPortRange } from './ports.ts';
 import { DEFAULTS } from './schema.ts';
+import { receiverOf, type SyslogItem } from './syslog.ts';
 
 /** What a file says once it has passed the schema and the checks of decoys: the available keys. */
 export interface ConfigurationFile {
@@ -20,6 +21,7 @@ export interface ConfigurationFile {
   readonly log?: {
     readonly file?: { readonly path?: string; readonly mode?: string };
     readonly console?: ConsoleMode;
+    readonly syslog?: 'off' | readonly SyslogItem[];
   };
   readonly limits?: { readonly pending_lines?: number };
   readonly cookies?: Configuration['cookies'];
@@ -66,9 +68,14 @@ function brakeOf(brake: ConfigurationFile['brake'] = 'off'): BrakeConfiguration 
   return brake === 'off' ? undefined : { sources: brake.sources, windowMs: durationMs(brake.window) };
 }
 
-function logOf({ file, console = 'auto' }: NonNullable<ConfigurationFile['log']> = {}): LogConfiguration {
+function logOf({
+  file,
+  console = 'auto',
+  syslog = 'off',
+}: NonNullable<ConfigurationFile['log']> = {}): LogConfiguration {
   const { path = DEFAULTS.logPath, mode = DEFAULTS.logMode } = file ?? {};
-  return { file: { path, mode: Number.parseInt(mode, 8) }, console };
+  const receivers = syslog === 'off' ? [] : syslog.map(receiverOf);
+  return { file: { path, mode: Number.parseInt(mode, 8) }, console, syslog: receivers };
 }
 
 function decoyOf({ name, ports, address }: DecoyEntry): Decoy {

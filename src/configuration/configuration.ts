@@ -1,3 +1,4 @@
+import type { Facility, SyslogFormat } from '../format/syslog.ts';
 import type { AllowEntry } from './allow-entry.ts';
 
 /** The configuration in force: validated, every default filled in. What is not built yet has no place here. */
@@ -39,6 +40,33 @@ export interface BrakeConfiguration {
 export interface LogConfiguration {
   readonly file: { readonly path: string /** Permission bits, as in 0o640. */; readonly mode: number };
   readonly console: ConsoleMode;
+  readonly syslog: readonly SyslogReceiver[];
+}
+
+/** Where events are sent over syslog, and in what shape. */
+export interface SyslogReceiver {
+  /** As it was written: its name in messages and in the log. */
+  readonly address: string;
+  readonly target: SyslogTarget;
+  readonly format: SyslogFormat;
+  readonly facility: Facility;
+  /** Of streams: how messages are told apart. */
+  readonly framing: 'octet-counting' | 'lf';
+  readonly enterprise: number;
+  readonly tls: TlsFiles;
+}
+
+/** `host` is a name or an address without brackets; `path` that of a stream socket. */
+export type SyslogTarget =
+  | { readonly wire: 'udp' | 'tcp' | 'tls'; readonly host: string; readonly port: number }
+  | { readonly wire: 'unix'; readonly path: string };
+
+/** Absolute paths of PEM files, and the name that the receiver's certificate must bear. */
+export interface TlsFiles {
+  readonly ca?: string;
+  readonly certificate?: string;
+  readonly key?: string;
+  readonly name?: string;
 }
 
 /** `auto` is pretty on a terminal, else off. */

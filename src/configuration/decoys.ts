@@ -1,4 +1,5 @@
 import { type Address, parseAddress } from '../address.ts';
+import { isMapping } from './mapping.ts';
 import { type PortRange, portsOf, readPortRange } from './ports.ts';
 import { expectedGot, type Fault, type Path } from './problem.ts';
 
@@ -58,10 +59,6 @@ function portEntries(ports: unknown, path: Path): PortEntry[] {
 function isPortOrRange(item: unknown): boolean {
   if (typeof item === 'number') return typeof readPortRange(item) !== 'string';
   return typeof item === 'string' && /^[0-9]+-[0-9]+$/.test(item);
-}
-
-function isMapping(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function addressFaults({ path, addressText, address }: DraftDecoy): Fault[] {

@@ -10,6 +10,7 @@ import { type Parsed, ParseError, parseYaml } from './parse.ts';
 import { type Fault, faultText, type Path, type Problem, problemLines } from './problem.ts';
 import { readBounded } from './read.ts';
 import { DEFAULTS } from './schema.ts';
+import { syslogFaults } from './syslog.ts';
 import { schemaFaults } from './validate.ts';
 
 export { parsePortArguments } from './ports.ts';
@@ -85,7 +86,12 @@ function parse(bytes: Uint8Array, file: string): Parsed {
 function faultsOf({ value, positionOf }: Parsed): Fault[] {
   if (value === null) return [{ path: [], at: 'value', message: NOTHING_THERE }];
   const lineOf = (path: Path) => positionOf(path).line;
-  return [...schemaFaults(value), ...decoyFaults(value, lineOf), ...allowFaults(value)];
+  return [
+    ...schemaFaults(value),
+    ...decoyFaults(value, lineOf),
+    ...allowFaults(value),
+    ...syslogFaults(value),
+  ];
 }
 
 const NOTHING_THERE = 'expected a mapping with the key decoys, got nothing';

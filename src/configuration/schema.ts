@@ -1,3 +1,5 @@
+import { FACILITIES, SYSLOG_FORMATS } from '../format/syslog.ts';
+
 /** A node of the JSON Schema, with the two keywords of our own. */
 export interface SchemaNode {
   readonly title?: string;
@@ -35,6 +37,10 @@ export const DEFAULTS = {
   pendingLines: 100_000,
   cookies: 'withhold',
   guard: 'on',
+  syslogFormat: 'rfc5424',
+  facility: 'local0',
+  framing: 'octet-counting',
+  enterprise: 32_473,
 } as const;
 
 const OFF: SchemaNode = { const: 'off', expected: 'off' };
@@ -384,27 +390,98 @@ const logFile = mapping('a mapping with the keys path and mode', {
   },
 });
 
-const syslog = orOffUntilBuilt(
+/** What of an address the schema can say; syslog.ts reads the rest. */
+const receiverAddress: SchemaNode = {
+  title: 'Address',
+  description:
+    'Where events are sent: udp, tcp or tls with host and port, or unix with the path of a stream socket.',
+  examples: ['tls://siem.example:6514', 'udp://[2001:db8::5]:514', 'unix:///run/honeyport/syslog.sock'],
+  type: 'string',
+  pattern: '^(?:udp|tcp|tls|unix)://[\\x21-\\x7e]{1,263}$',
+  expected: 'a receiver such as tls://siem.example:6514 or unix:///run/honeyport/syslog.sock',
+};
+
+const receiverTls = mapping('a mapping with the keys ca, certificate, key and name', {
+  ca: {
+    ...filePath,
+    title: 'Authorities',
+    description:
+      "PEM file of the authorities that may have signed the receiver's certificate. Without it, those that this host trusts.",
+    examples: ['/etc/honeyport/siem-ca.pem'],
+    expected: 'an absolute path such as /etc/honeyport/siem-ca.pem',
+  },
+  certificate: {
+    ...filePath,
+    title: 'Client certificate',
+    description: 'PEM file of the certificate that honeyport shows to the receiver.',
+    examples: ['/etc/honeyport/client.pem'],
+    expected: 'an absolute path such as /etc/honeyport/client.pem',
+  },
+  key: {
+    ...filePath,
+    title: 'Client key',
+    description: "PEM file of the client certificate's private key.",
+    examples: ['/etc/honeyport/client.key'],
+    expected: 'an absolute path such as /etc/honeyport/client.key',
+  },
+  name: {
+    title: 'Name',
+    description: "The name that the receiver's certificate must bear. Without it, the host of the address.",
+    examples: ['siem.internal'],
+    type: 'string',
+    pattern: '^[A-Za-z0-9._:-]{1,253}$',
+    expected: 'a host name or an address',
+  },
+});
+
+const syslog = orOff(
   {
     type: 'array',
     items: mapping(
-      'a mapping with the keys address and format',
+      'a mapping with the key address',
       {
-        address: {
-          title: 'Receiver',
-          description: 'Where events are sent: udp, tcp or tls with host and port, or unix with a path.',
-          examples: ['udp://siem.example:514', 'unix:///dev/log'],
-          type: 'string',
-          pattern: '^(?:(?:udp|tcp|tls)://[^\\s/]{1,255}:[0-9]{1,5}|unix:///[^\\s]{1,107})$',
-          expected: 'a receiver such as udp://siem.example:514 or unix:///dev/log',
-        },
+        address: receiverAddress,
         format: {
           title: 'Format',
           description: 'The shape that events are sent in.',
-          default: 'rfc5424',
+          default: DEFAULTS.syslogFormat,
           examples: ['rfc5424'],
-          enum: ['rfc5424', 'rfc3164', 'cef', 'leef', 'ecs', 'ocsf'],
-          expected: 'rfc5424, rfc3164, cef, leef, ecs or ocsf',
+          enum: SYSLOG_FORMATS,
+          expected: `${SYSLOG_FORMATS.slice(0, -1).join(', ')} or ${SYSLOG_FORMATS.at(-1)}`,
+        },
+        facility: {
+          title: 'Facility',
+          description: 'The syslog facility of the messages.',
+          default: DEFAULTS.facility,
+          examples: ['local0', 'authpriv'],
+          enum: Object.keys(FACILITIES),
+          expected: 'a facility such as local0',
+        },
+        framing: {
+          title: 'Framing',
+          description:
+            'How messages are told apart on tcp, tls and unix: octet-counting puts the length before each, lf a line feed after it.',
+          default: DEFAULTS.framing,
+          examples: ['octet-counting', 'lf'],
+          enum: ['octet-counting', 'lf'],
+          expected: 'octet-counting or lf',
+        },
+        enterprise: {
+          title: 'Enterprise number',
+          description:
+            'The private enterprise number in the names of RFC 5424 structured data. The default is that of examples.',
+          default: DEFAULTS.enterprise,
+          examples: [32_473],
+          type: 'integer',
+          minimum: 1,
+          maximum: 4_294_967_295,
+          expected: 'an enterprise number between 1 and 4294967295',
+        },
+        tls: {
+          ...receiverTls,
+          title: 'TLS',
+          description: 'Certificates of a tls:// receiver. They are read again when they have changed.',
+          examples: [{ ca: '/etc/honeyport/siem-ca.pem' }],
         },
       },
       ['address'],
@@ -413,8 +490,8 @@ const syslog = orOffUntilBuilt(
   },
   {
     title: 'Syslog',
-    description: 'Receivers of events over syslog.',
-    examples: [[{ address: 'udp://siem.example:514', format: 'rfc5424' }]],
+    description: 'Receivers that every event is sent to over syslog, besides the log file.',
+    examples: [[{ address: 'tls://siem.example:6514', format: 'rfc5424' }]],
   },
 );
 
@@ -459,7 +536,8 @@ const limits = mapping('a mapping of limits', {
   }),
   pending_lines: {
     title: 'Pending lines',
-    description: 'Lines that wait for the log file; beyond that they are counted and left out.',
+    description:
+      'Lines that wait for the log file, and events that wait for each receiver; beyond that they are counted and left out.',
     default: DEFAULTS.pendingLines,
     examples: [DEFAULTS.pendingLines],
     type: 'integer',

@@ -7,14 +7,13 @@ import type { Configuration } from '../configuration/configuration.ts';
 import { UserError } from '../errors.ts';
 import { SCHEMA_VERSION, type Unrecorded } from '../event.ts';
 import { loadLoginSessions, loadNative } from '../native.ts';
-import type { LogWriter } from '../sinks/log-writer.ts';
 import { createRecorder } from '../sinks/recorder.ts';
 import type { Sink } from '../sinks/sink.ts';
 import { reportUserError, type Voice } from '../voice.ts';
 import { judge } from './judge.ts';
 import { keepKnownSources } from './known-sources.ts';
 import { listenProblem } from './listen-problem.ts';
-import { logSettings, type OpenedSinks, openSinks } from './open-sinks.ts';
+import { changeSinks, type OpenedSinks, openSinks } from './open-sinks.ts';
 
 export interface DaemonOptions {
   /** Reads the configuration, at the start and at each reload. May throw UserError. */
@@ -41,11 +40,11 @@ export interface Daemon {
 export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Daemon {
   let configuration = load();
   let stopping = false;
+  const native = loadNative();
   let sinks = open(configuration);
   /** Sinks of former configurations that still try to write what they took. */
   let leaving: Promise<unknown> = Promise.resolve();
   const recorder = createRecorder(sinks);
-  const native = loadNative();
   const onTrouble = (errno: number) =>
     voice.warning(`connections wait in the kernel's queue: accept failed with ${getSystemErrorName(-errno)}`);
   const acceptor = createAcceptor({ native, onConnections, onTrouble });
@@ -67,10 +66,12 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
     recorder.flush();
   }
 
-  function open(wanted: Configuration, file?: LogWriter): OpenedSinks {
+  function open(wanted: Configuration, before?: OpenedSinks): OpenedSinks {
     return openSinks({
-      file,
+      open: before,
       configuration: wanted,
+      version,
+      setsockopt: native.setsockopt,
       voice,
       stdout,
       onRecovery: () => recorder.flush(),
@@ -79,6 +80,10 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
         recorder.lose(lines);
         voice.error(`${lines} lines are lost: the log ${wanted.log.file.path} could not be written`);
         if (!stopping) recorder.flush();
+      },
+      onReceiverLost: (receiver, count) => {
+        // the log ends with its stop line
+        if (!stopping) recordNow({ kind: 'suppressed', time: Date.now(), count, reason: 'queue', receiver });
       },
     });
   }
@@ -120,9 +125,7 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
   /** All or nothing: what can fail comes first, the sinks before the listeners that need them. */
   function apply(wanted: Configuration): void {
     const before = sinks;
-    // a log that stays keeps its lines, which may be waiting for the disk
-    const logStays = wanted.log.file.path === configuration.log.file.path;
-    const next = open(wanted, logStays ? before.file : undefined);
+    const next = open(wanted, before);
     try {
       listen(wanted);
     } catch (error) {
@@ -132,7 +135,7 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
     configuration = wanted;
     sources.use(wanted);
     sinks = next;
-    sinks.file.change(logSettings(wanted));
+    changeSinks(sinks, wanted, version);
     recorder.use(sinks);
     leaving = Promise.all([leaving, closeSinks(without(before, next))]);
   }
@@ -164,7 +167,7 @@ async function closeSinks(sinks: readonly Sink[]): Promise<void> {
 
 /** The sinks that are in one configuration only. */
 function without({ file, others }: OpenedSinks, kept: OpenedSinks): Sink[] {
-  return file === kept.file ? [...others] : [file, ...others];
+  return [file, ...others].filter((sink) => sink !== kept.file && !kept.others.includes(sink));
 }
 
 function endpointsOf({ decoys }: Configuration): Endpoint[] {

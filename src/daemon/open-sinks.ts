@@ -1,21 +1,25 @@
 import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { getSystemErrorName } from 'node:util';
-import type { Configuration, ConsoleMode } from '../configuration/configuration.ts';
+import type { Configuration, ConsoleMode, SyslogReceiver } from '../configuration/configuration.ts';
 import { isErrnoException, messageOf, UserError } from '../errors.ts';
 import { createJsonFormatter } from '../format/json.ts';
 import { createLineFormatter, type LineFormatter, type Origin } from '../format/line.ts';
 import { createPrettyFormatter } from '../format/pretty.ts';
+import type { Native } from '../native.ts';
 import { createConsole } from '../sinks/console.ts';
 import { type LogWriter, type LogWriterSettings, openLogWriter } from '../sinks/log-writer.ts';
 import type { RecorderSinks } from '../sinks/recorder.ts';
 import type { Sink } from '../sinks/sink.ts';
+import { openSyslog, type SyslogSettings, type SyslogSink } from '../sinks/syslog.ts';
 import type { Voice } from '../voice.ts';
 
 export interface OpenSinksOptions {
   readonly configuration: Configuration;
-  /** The log that is open already, where its path stays. */
-  readonly file?: LogWriter | undefined;
+  readonly version: string;
+  /** What is open already: a log whose path stays, and receivers that stay, keep what waits for them. */
+  readonly open?: OpenedSinks | undefined;
+  readonly setsockopt: Native['setsockopt'];
   readonly voice: Voice;
   /** Standard output, and whether it is a terminal. */
   readonly stdout: { readonly fd: number; readonly isTerminal: boolean };
@@ -23,25 +27,107 @@ export interface OpenSinksOptions {
   readonly onRecovery: () => void;
   /** Called when the log is closed, with the number of lines it could not take. */
   readonly onLogClosed: (lostLines: number) => void;
+  /** Called when a receiver lacks events, which the log has. */
+  readonly onReceiverLost: (receiver: string, events: number) => void;
 }
 
 /** The sinks of a configuration. */
 export interface OpenedSinks extends RecorderSinks {
+  readonly path: string;
   readonly file: LogWriter;
+  readonly receivers: readonly OpenedReceiver[];
+}
+
+export interface OpenedReceiver {
+  /** All of its configuration as text: a receiver with another one is another receiver. */
+  readonly key: string;
+  readonly sink: SyslogSink;
 }
 
 /**
- * Opens everything that the configuration wants events written to.
- * @throws UserError when the log file cannot be written
+ * Opens everything that the configuration wants events written to, but for what is open already and stays.
+ * @throws UserError when the log file cannot be written or a receiver's certificates cannot be read
  */
 export function openSinks(options: OpenSinksOptions): OpenedSinks {
   const { origin } = logSettings(options.configuration);
-  return { file: options.file ?? openLog(options), others: openConsole(options, origin) };
+  const { path } = options.configuration.log.file;
+  // first, as they touch nothing but the certificates before somebody else can fail
+  const receivers = openReceivers(options);
+  const file = openLogOrRelease(options, receivers);
+  const others = [...openConsole(options, origin), ...receivers.map(({ sink }) => sink)];
+  return { path, file, receivers, others };
+}
+
+/** Hands over what may change while log and receivers stay. */
+export function changeSinks(
+  { file, receivers }: OpenedSinks,
+  configuration: Configuration,
+  version: string,
+): void {
+  file.change(logSettings(configuration));
+  for (const { sink } of receivers) sink.change(receiverSettings(configuration, version));
 }
 
 /** What of a configuration an open log can take over. */
-export function logSettings({ sensor, log, limits }: Configuration): LogWriterSettings {
+function logSettings({ sensor, log, limits }: Configuration): LogWriterSettings {
   return { origin: { sensor, pid: process.pid }, mode: log.file.mode, maxPendingLines: limits.pendingLines };
+}
+
+function receiverSettings({ sensor, limits }: Configuration, version: string): SyslogSettings {
+  return { origin: { sensor, pid: process.pid, version }, maxWaiting: limits.pendingLines };
+}
+
+function openReceivers(options: OpenSinksOptions): OpenedReceiver[] {
+  const opened: OpenedReceiver[] = [];
+  try {
+    for (const receiver of options.configuration.log.syslog) opened.push(keepOrOpen(receiver, options));
+    return opened;
+  } catch (error) {
+    releaseNew(opened, options);
+    throw error;
+  }
+}
+
+function keepOrOpen(receiver: SyslogReceiver, options: OpenSinksOptions): OpenedReceiver {
+  const key = JSON.stringify(receiver);
+  return (
+    options.open?.receivers.find((open) => open.key === key) ?? { key, sink: openReceiver(receiver, options) }
+  );
+}
+
+function openReceiver(receiver: SyslogReceiver, options: OpenSinksOptions): SyslogSink {
+  const { configuration, version, setsockopt, voice, onReceiverLost } = options;
+  const { address } = receiver;
+  return openSyslog({
+    receiver,
+    ...receiverSettings(configuration, version),
+    setsockopt,
+    onTrouble: (reason) => voice.warning(`cannot send to ${address}: ${reason}; events wait in memory`),
+    onRecovery: () => voice.say(`${address} takes events again`),
+    onLost: (events) => {
+      voice.warning(`${events} events were not sent to ${address}; the log has them`);
+      onReceiverLost(address, events);
+    },
+    onClosed: (events) => {
+      if (events > 0) voice.warning(`${events} events were not sent to ${address}; the log has them`);
+    },
+  });
+}
+
+/** What was opened for a configuration that is refused. */
+function releaseNew(receivers: readonly OpenedReceiver[], { open }: OpenSinksOptions): void {
+  for (const receiver of receivers) if (!open?.receivers.includes(receiver)) void receiver.sink.close();
+}
+
+function openLogOrRelease(options: OpenSinksOptions, receivers: readonly OpenedReceiver[]): LogWriter {
+  const { open, configuration } = options;
+  if (open?.path === configuration.log.file.path) return open.file;
+  try {
+    return openLog(options);
+  } catch (error) {
+    releaseNew(receivers, options);
+    throw error;
+  }
 }
 
 function openLog({ configuration, voice, onRecovery, onLogClosed }: OpenSinksOptions): LogWriter {

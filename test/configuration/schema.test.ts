@@ -56,16 +56,25 @@ const NOT_AVAILABLE = [
   'limits.conversations',
   'limits.lines',
   'limits.lines_per_source',
-  'log.syslog',
   'mark',
   'metrics',
   'user',
 ];
 
+/** A file with one more key of a receiver. */
+function receiverWith(path: string, value: unknown): string {
+  const [key, inner] = path.split('.');
+  const pair = inner === 'key' ? { certificate: '/c' } : inner === 'certificate' ? { key: '/k' } : {};
+  const nested = inner === undefined ? value : { ...pair, [inner]: value };
+  const receiver = { address: 'tls://siem.example:6514', [key!]: nested };
+  return JSON.stringify({ decoys: [{ ports: 22 }], log: { syslog: [receiver] } });
+}
+
 /** A file with one more key. */
 function fileWith(path: string, value: unknown): string {
   const [parent, key] = path.split('.');
   const whole = { 'allow[]': [{ source: '192.0.2.1' }], brake: { sources: 1, window: '1s' } }[parent!];
+  if (path.startsWith('log.syslog[].')) return receiverWith(path.slice('log.syslog[].'.length), value);
   if (key !== undefined && whole !== undefined)
     return fileWithin(parent!.replace('[]', ''), whole, key, value);
   const inner = path.replace(/^decoys\[\]\./, '');

@@ -1,0 +1,267 @@
+import { lookup } from 'node:dns/promises';
+import type { SyslogReceiver } from '../configuration/configuration.ts';
+import type { LineFormatter } from '../format/line.ts';
+import { createSyslogFormatter, type SyslogOrigin } from '../format/syslog.ts';
+import type { Native } from '../native.ts';
+import { createBackOff } from './back-off.ts';
+import { openTcp, openUdp } from './client-wire.ts';
+import { createEventQueue } from './event-queue.ts';
+import type { Sink } from './sink.ts';
+import { openTls, openUnix } from './stream-wire.ts';
+import { openTlsContext } from './tls-files.ts';
+import type { Wire, WireListener } from './wire.ts';
+
+/** What may change while the receiver stays. */
+export interface SyslogSettings {
+  readonly origin: Pick<SyslogOrigin, 'sensor' | 'pid' | 'version'>;
+  /** Events that may wait for the receiver. */
+  readonly maxWaiting: number;
+}
+
+export interface SyslogOptions extends SyslogSettings {
+  readonly receiver: SyslogReceiver;
+  readonly setsockopt: Native['setsockopt'];
+  /** Called when events begin to wait because the receiver cannot be reached, with the reason. */
+  readonly onTrouble: (reason: string) => void;
+  /** Called when the receiver takes events again. */
+  readonly onRecovery: () => void;
+  /** Called with the number of events that the receiver lacks, at most now and then; never during `write` or `flush`. */
+  readonly onLost: (events: number) => void;
+  /** Called once at the end with the number of events that were not sent and not told of yet; also with 0. */
+  readonly onClosed: (lostEvents: number) => void;
+  readonly timing?: Partial<SyslogTiming>;
+}
+
+export interface SyslogTiming {
+  readonly firstRetryMs: number;
+  readonly longestRetryMs: number;
+  readonly connectMs: number;
+  /** A connection that lasts as long has come to something. */
+  readonly steadyMs: number;
+  /** How long what was sent is kept, to be sent again if the connection breaks. */
+  readonly keepSentMs: number;
+  /** How often a receiver's losses are told while it goes on losing. */
+  readonly tellMs: number;
+  readonly closeMs: number;
+}
+
+const TIMING: SyslogTiming = {
+  firstRetryMs: 1000,
+  longestRetryMs: 30_000,
+  connectMs: 10_000,
+  steadyMs: 10_000,
+  // longer than stream.ts lets a receiver leave bytes unacknowledged
+  keepSentMs: 30_000,
+  tellMs: 60_000,
+  closeMs: 2000,
+};
+
+/** Formatting these takes less time than a batch of connections may have to wait for. */
+const BATCH = 32;
+/** Where a datagram goes is asked anew now and then: a receiver may move, and UDP would not notice. */
+const UDP_ADDRESS_MS = 300_000;
+
+/** A sink that lasts through a reload. */
+export interface SyslogSink extends Sink {
+  change(settings: SyslogSettings): void;
+}
+
+/**
+ * Sends events to a syslog receiver. A receiver that is away, slow or hostile costs nobody else anything: events wait
+ * within the bound, what is beyond it is counted, and what was sent when a connection broke is sent again.
+ * @throws UserError when a certificate cannot be read
+ */
+export function openSyslog(options: SyslogOptions): SyslogSink {
+  const { receiver, setsockopt, onTrouble, onRecovery, onLost, onClosed } = options;
+  const timing = { ...TIMING, ...options.timing };
+  const { target } = receiver;
+  const tls = target.wire === 'tls' ? openTlsContext(receiver.tls) : undefined;
+  const queue = createEventQueue();
+  const backOff = createBackOff({ firstMs: timing.firstRetryMs, longestMs: timing.longestRetryMs });
+  let format = formatterOf(receiver, options);
+  let { maxWaiting } = options;
+  let lost = 0;
+  let wire: Wire | undefined;
+  let isOpen = false;
+  let openedAt = 0;
+  /** Messages on their way to the kernel. */
+  let handed = 0;
+  let scheduled = false;
+  let troubled = false;
+  let attempts = 0;
+  let closed = false;
+  let onIdle: (() => void) | undefined;
+  let retryTimer: NodeJS.Timeout | undefined;
+  let connectTimer: NodeJS.Timeout | undefined;
+  const tellTimer = setInterval(tellLoss, timing.tellMs).unref();
+  void connect();
+
+  return {
+    write(event) {
+      if (queue.waiting < maxWaiting) queue.add(event);
+      else lost += 1;
+    },
+    flush: schedule,
+    change(settings) {
+      format = formatterOf(receiver, settings);
+      maxWaiting = settings.maxWaiting;
+    },
+    close,
+  };
+
+  /** Sending takes a turn of its own: it must not come between a batch of connections and their end. */
+  function schedule(): void {
+    if (scheduled || handed > 0 || !isOpen || queue.waiting === 0) return;
+    scheduled = true;
+    setImmediate(pump);
+  }
+
+  function pump(): void {
+    scheduled = false;
+    if (handed > 0 || !isOpen || wire === undefined) return;
+    if (isStale()) {
+      reopen();
+      return;
+    }
+    const now = Date.now();
+    queue.forgetSentBefore(now - timing.keepSentMs);
+    const events = queue.take(BATCH, now);
+    if (events.length === 0) return;
+    handed = events.length;
+    wire.send(events.map(format));
+  }
+
+  function taken(): void {
+    handed = 0;
+    // of a datagram nothing more will ever be known
+    if (target.wire === 'udp') queue.forgetSentBefore(Number.POSITIVE_INFINITY);
+    if (troubled) {
+      troubled = false;
+      onRecovery();
+    }
+    if (lost > 0 && queue.waiting <= maxWaiting / 2) tellLoss();
+    schedule();
+    if (!scheduled && queue.waiting === 0) onIdle?.();
+  }
+
+  function tellLoss(): void {
+    if (lost === 0) return;
+    const told = lost;
+    lost = 0;
+    onLost(told);
+  }
+
+  async function connect(): Promise<void> {
+    const number = attempts++;
+    try {
+      const address = target.wire === 'unix' ? target.path : await addressOf(target.host, number);
+      if (closed) return;
+      connectTimer = setTimeout(() => broken(new Error('no answer')), timing.connectMs);
+      wire = openWire(address, { onOpen: opened, onTaken: taken, onBroken: broken });
+    } catch (error) {
+      broken(error as Error);
+    }
+  }
+
+  function openWire(address: string, listener: WireListener): Wire {
+    const { framing, tls: files } = receiver;
+    switch (target.wire) {
+      case 'unix':
+        return openUnix(address, { framing }, listener);
+      case 'udp':
+        return openUdp({ address, port: target.port }, listener);
+      case 'tcp':
+        return openTcp({ address, port: target.port }, { framing, setsockopt }, listener);
+      case 'tls': {
+        const secureContext = tls!.current();
+        const name = files.name ?? target.host;
+        return openTls(
+          { address, port: target.port, name, secureContext },
+          { framing, setsockopt },
+          listener,
+        );
+      }
+    }
+  }
+
+  function opened(): void {
+    clearTimeout(connectTimer);
+    isOpen = true;
+    openedAt = Date.now();
+    schedule();
+  }
+
+  function broken(error: Error): void {
+    clearTimeout(connectTimer);
+    wire?.destroy();
+    if (isOpen && Date.now() - openedAt >= timing.steadyMs) backOff.reset();
+    forgetWire();
+    queue.forgetSentBefore(Date.now() - timing.keepSentMs);
+    lost += queue.sendAgain();
+    if (closed) return;
+    if (!troubled) {
+      troubled = true;
+      onTrouble(reasonOf(error));
+    }
+    retryTimer = setTimeout(() => void connect(), backOff.next());
+  }
+
+  function forgetWire(): void {
+    wire = undefined;
+    isOpen = false;
+    handed = 0;
+  }
+
+  function isStale(): boolean {
+    return target.wire === 'udp' && Date.now() - openedAt > UDP_ADDRESS_MS;
+  }
+
+  function reopen(): void {
+    wire?.destroy();
+    forgetWire();
+    void connect();
+  }
+
+  /** What waits is sent if the receiver takes it in time; one that is away is not waited for. */
+  async function close(): Promise<void> {
+    clearInterval(tellTimer);
+    let deadlineTimer: NodeJS.Timeout | undefined;
+    const deadline = new Promise<void>((resolve) => {
+      deadlineTimer = setTimeout(resolve, timing.closeMs);
+    });
+    schedule();
+    if (!troubled && (handed > 0 || queue.waiting > 0)) await Promise.race([deadline, whenIdle()]);
+    closed = true;
+    clearTimeout(retryTimer);
+    clearTimeout(connectTimer);
+    const unsent = handed + queue.waiting;
+    if (handed === 0) await Promise.race([deadline, wire?.end()]);
+    wire?.destroy();
+    clearTimeout(deadlineTimer);
+    onClosed(lost + unsent);
+  }
+
+  function whenIdle(): Promise<void> {
+    return new Promise((resolve) => {
+      onIdle = resolve;
+    });
+  }
+}
+
+function formatterOf(
+  { format, facility, enterprise }: SyslogReceiver,
+  { origin }: SyslogSettings,
+): LineFormatter {
+  return createSyslogFormatter(format, { ...origin, facility, enterprise });
+}
+
+/** Each attempt takes the next address: the first may be of a family that does not reach the receiver. */
+async function addressOf(host: string, attempt: number): Promise<string> {
+  const addresses = await lookup(host, { all: true });
+  return addresses[attempt % addresses.length]!.address;
+}
+
+function reasonOf(error: Error): string {
+  // of several addresses tried, Node says nothing but AggregateError
+  return error.message === '' && 'code' in error ? String(error.code) : error.message;
+}
