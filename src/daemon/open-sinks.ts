@@ -105,13 +105,17 @@ function openReceiver(receiver: SyslogReceiver, options: OpenSinksOptions): Sysl
     onTrouble: (reason) => voice.warning(`cannot send to ${address}: ${reason}; events wait in memory`),
     onRecovery: () => voice.say(`${address} takes events again`),
     onLost: (events) => {
-      voice.warning(`${events} events were not sent to ${address}; the log has them`);
+      voice.warning(lossOf(address, events));
       onReceiverLost(address, events);
     },
     onClosed: (events) => {
-      if (events > 0) voice.warning(`${events} events were not sent to ${address}; the log has them`);
+      if (events > 0) voice.warning(lossOf(address, events));
     },
   });
+}
+
+function lossOf(address: string, events: number): string {
+  return `${address} lacks ${events} ${events === 1 ? 'event' : 'events'}; the log has them`;
 }
 
 /** What was opened for a configuration that is refused. */
