@@ -47,32 +47,42 @@ export function reference(program: string): Contestant {
   };
 }
 
-/**
- * Honeyport as its users run it, log and configuration in directories of their own, with `cli` as its dist/cli.js.
- * @param allowList path of a list file
- */
-export function honeyport(cli: string, allowList?: string): Contestant {
+export interface HoneyportOptions {
+  /** Addresses of syslog receivers. */
+  readonly receivers?: readonly string[];
+  /** More of the configuration. */
+  readonly rest?: string;
+}
+
+/** Honeyport as its users run it, log and configuration in directories of their own, with `cli` as its dist/cli.js. */
+export function honeyport(cli: string, options: HoneyportOptions = {}): Contestant {
   return {
     name: 'honeyport',
     tellsDestination: true,
     command: async (ports, logPath) => {
       const path = join(dirname(logPath), '..', 'etc', 'honeyport.yaml');
       await mkdir(dirname(path));
-      const allow = allowList === undefined ? '' : `allow: [{ file: ${JSON.stringify(allowList)} }]\n`;
-      await writeFile(path, configuration(ports, logPath) + allow);
+      await writeFile(path, configuration(ports, logPath, options));
       return [process.execPath, cli, 'run', '-c', path];
     },
   };
 }
 
 /** Every connection gets its line: rates are lifted, and loopback, which the guard allows, is an attacker like any other. */
-function configuration(ports: Ports, logPath: string): string {
+function configuration(
+  ports: Ports,
+  logPath: string,
+  { receivers = [], rest = '' }: HoneyportOptions,
+): string {
+  const syslog = receivers.map((address) => ({ address }));
+  const log = { file: { path: logPath }, console: 'off', syslog };
   return [
     `decoys: [{ ports: [${portArgument(ports)}] }]`,
     'guard: off',
     'brake: off',
     'limits: { lines_per_source: off, lines: off }',
-    `log: { file: { path: ${JSON.stringify(logPath)} }, console: off }`,
+    `log: ${JSON.stringify(log)}`,
+    rest,
     '',
   ].join('\n');
 }

@@ -4,7 +4,7 @@ import { availableParallelism, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { formatAllow, measureAllow } from './allow.ts';
+import { allowSides } from './allow.ts';
 import { formatBans, measureBans } from './bans.ts';
 import { compileC } from './compile.ts';
 import { type Contestant, honeyport, reference } from './contestant.ts';
@@ -21,9 +21,11 @@ import {
   type Workshop,
 } from './measure.ts';
 import { format, summarize, summarizeLoads } from './report.ts';
+import { formatSides, measureSides, type Side } from './sides.ts';
+import { syslogSides } from './syslog.ts';
 
 const USAGE = `Usage: npm run bench -- [--quick] [--million] [--rounds N] [--json FILE] [--cli FILE]
-       npm run bench -- --allow [--rounds N]
+       npm run bench -- --allow | --syslog [--quick] [--rounds N]
        npm run bench -- --bans
 
   --quick      one short round
@@ -32,6 +34,7 @@ const USAGE = `Usage: npm run bench -- [--quick] [--million] [--rounds N] [--jso
   --json FILE  the result for programs
   --cli FILE   another build than dist/cli.js
   --allow      an allow list of 100,000 entries instead, beside none
+  --syslog     syslog receivers instead, good and bad, beside none
   --bans       bursts of bans instead, beside the stock action; as root, about three minutes`;
 
 const FULL: Sizes = { warmUp: 10_000, fullRate: 60_000, paced: 10_000, manyPorts: 5_000, burst: 5_000 };
@@ -42,6 +45,7 @@ interface Options {
   readonly sizes: Sizes;
   readonly million: boolean;
   readonly allow: boolean;
+  readonly syslog: boolean;
   readonly bans: boolean;
   readonly json: string | undefined;
   readonly cli: string;
@@ -82,6 +86,7 @@ function readOptions(args: readonly string[]): Options | number {
         quick: { type: 'boolean', default: false },
         million: { type: 'boolean', default: false },
         allow: { type: 'boolean', default: false },
+        syslog: { type: 'boolean', default: false },
         bans: { type: 'boolean', default: false },
         rounds: { type: 'string' },
         json: { type: 'string' },
@@ -96,8 +101,8 @@ function readOptions(args: readonly string[]): Options | number {
     const rounds = Number(values.rounds ?? (values.quick ? 1 : 5));
     if (!Number.isInteger(rounds) || rounds < 1)
       throw new Error(`expected a number of rounds, got ${values.rounds}`);
-    const { million, allow, bans, json, cli } = values;
-    return { rounds, sizes: values.quick ? QUICK : FULL, million, allow, bans, json, cli };
+    const { million, allow, syslog, bans, json, cli } = values;
+    return { rounds, sizes: values.quick ? QUICK : FULL, million, allow, syslog, bans, json, cli };
   } catch (error) {
     console.error(`honeyport bench: error: ${(error as Error).message}\n${USAGE}`);
     return 2;
@@ -114,17 +119,29 @@ async function bench(options: Options, directory: string): Promise<number> {
   });
   const [load, readable, cputime, yardstick] = await compilePrograms(directory);
   const workshop = { load, readable, cputime, directory };
-  if (options.allow) return reportAllow(options, workshop);
+  if (options.allow) return reportSides(await allowSides(options.cli, workshop), options, workshop);
+  if (options.syslog) return reportSyslog(options, workshop);
   const contestants = [honeyport(options.cli), reference(yardstick)];
   const results = await runRounds(options, contestants, workshop);
   return report(options, results);
 }
 
-async function reportAllow({ cli, rounds, sizes }: Options, workshop: Workshop): Promise<number> {
-  const { rows, verifications } = await measureAllow({ cli, rounds, sizes, workshop, progress });
-  const loads = summarizeLoads(verifications);
-  console.log(`${formatAllow(rows)}\n\n${format([], loads)}`);
-  explainDifferences(verifications);
+async function reportSyslog(options: Options, workshop: Workshop): Promise<number> {
+  const { sides, close } = await syslogSides(options.cli);
+  const code = await reportSides(sides, options, workshop);
+  close();
+  return code;
+}
+
+async function reportSides(
+  sides: readonly Side[],
+  { rounds, sizes }: Options,
+  workshop: Workshop,
+): Promise<number> {
+  const result = await measureSides({ sides, rounds, sizes, workshop, progress });
+  const loads = summarizeLoads(result.verifications);
+  console.log(`${formatSides(result)}\n\n${format([], loads)}`);
+  explainDifferences(result.verifications);
   return loads.every(({ met }) => met) ? 0 : 1;
 }
 

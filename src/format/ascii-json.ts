@@ -1,6 +1,9 @@
+const BEYOND_ASCII = /[\x7f-\uffff]/;
+
 /** JSON of printable ASCII on one line. */
 export function asciiJson(value: unknown): string {
-  return JSON.stringify(value).replace(/[\x7f-\uffff]/g, escapeCharacter);
+  const text = JSON.stringify(value);
+  return BEYOND_ASCII.test(text) ? text.replace(/[\x7f-\uffff]/g, escapeCharacter) : text;
 }
 
 function escapeCharacter(character: string): string {

@@ -1,3 +1,14 @@
+/** Whether a character may stand in a bare value; a table, since a regular expression per value shows in the bench. */
+const BARE = Uint8Array.from({ length: 128 }, (_, code) =>
+  /[A-Za-z0-9._:,/+@-]/.test(String.fromCharCode(code)) ? 1 : 0,
+);
+
+/** Whether a value can stand without quotes, in the log line and in every other format. */
+export function isBare(value: string): boolean {
+  for (let i = 0; i < value.length; i++) if (BARE[value.charCodeAt(i)] !== 1) return false;
+  return value !== '';
+}
+
 const PRINTABLE = /^[\x20-\x7e]*$/;
 
 /**

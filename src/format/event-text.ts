@@ -1,11 +1,6 @@
 import type { Event } from '../event.ts';
-import { escapeBytes } from './escape.ts';
+import { escapeBytes, isBare } from './escape.ts';
 import { concernsConnection, LINE_KEYS, type LineKey, PROTOCOL } from './line-keys.ts';
-
-/** Whether a character may stand in a bare value; a table, since a regular expression per value shows in the bench. */
-const BARE = Uint8Array.from({ length: 128 }, (_, code) =>
-  /[A-Za-z0-9._:,/+@-]/.test(String.fromCharCode(code)) ? 1 : 0,
-);
 
 /** What stands after the tag of an event's line: its name and its keys, in the order of the schema. */
 export function formatEventText(event: Event): string {
@@ -37,9 +32,4 @@ function label(kind: Event['kind'], name: string): string {
 
 function formatText(value: string, quoted: boolean): string {
   return !quoted && isBare(value) ? value : `"${escapeBytes(value).replaceAll('"', '\\"')}"`;
-}
-
-function isBare(value: string): boolean {
-  for (let i = 0; i < value.length; i++) if (BARE[value.charCodeAt(i)] !== 1) return false;
-  return value !== '';
 }

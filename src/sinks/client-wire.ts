@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { Client, Transport } from 'syslog-client';
 import type { Native } from '../native.ts';
 import { discardAnswers, endSocket, noticeSilence } from './stream.ts';
-import { type Framing, frame, listenUntilBroken, type Wire, type WireListener } from './wire.ts';
+import { listenUntilBroken, type Wire, type WireListener } from './wire.ts';
 
 /** `address` is an IP address: syslog-client would look a name up for each datagram, and for version 4 alone. */
 export interface ClientTarget {
@@ -10,10 +10,18 @@ export interface ClientTarget {
   readonly port: number;
 }
 
-/** syslog-client as the wire alone: what it is given is a message already, or several on a stream. */
-class MessageClient extends Client {
-  override buildFormattedMessage(message: string): Buffer {
-    return Buffer.from(message, 'latin1');
+/** syslog-client as the wire alone: what it is given is formatted and framed already. */
+class BytesClient extends Client {
+  #bytes: Buffer = Buffer.alloc(0);
+
+  /** `log` takes texts, and asks for their bytes at once. */
+  send(bytes: Buffer, onDone: (error: Error | null) => void): void {
+    this.#bytes = bytes;
+    this.log('', {}, onDone);
+  }
+
+  override buildFormattedMessage(): Buffer {
+    return this.#bytes;
   }
 }
 
@@ -23,10 +31,10 @@ const NEVER = 0x7fffffff;
 /** Opens TCP through syslog-client. */
 export function openTcp(
   { address, port }: ClientTarget,
-  { framing, setsockopt }: { framing: Framing; setsockopt: Native['setsockopt'] },
+  { setsockopt }: { setsockopt: Native['setsockopt'] },
   listener: WireListener,
 ): Wire {
-  const client = new MessageClient(address, { port, transport: Transport.Tcp, tcpTimeout: NEVER });
+  const client = new BytesClient(address, { port, transport: Transport.Tcp, tcpTimeout: NEVER });
   const { onOpen, onTaken, onBroken, stop } = listenUntilBroken(listener);
   let socket: Socket | undefined;
   let released = false;
@@ -42,8 +50,7 @@ export function openTcp(
     onOpen();
   });
   return {
-    send: (messages) =>
-      void client.log(frame(messages, framing), {}, (error) => (error ? onBroken(error) : onTaken())),
+    send: ({ bytes }) => client.send(bytes, (error) => (error ? onBroken(error) : onTaken())),
     end: async () => {
       stop();
       released = true;
@@ -60,7 +67,7 @@ export function openTcp(
 
 /** Opens UDP through syslog-client: each message a datagram (RFC 5426), of which nobody learns whether it arrived. */
 export function openUdp({ address, port }: ClientTarget, listener: WireListener): Wire {
-  const client = new MessageClient(address, { port, transport: Transport.Udp });
+  const client = new BytesClient(address, { port, transport: Transport.Udp });
   const { onOpen, onTaken, onBroken, stop } = listenUntilBroken(listener);
   client.on('error', onBroken);
   client.getTransport((error) => (error ? onBroken(error) : onOpen()));
@@ -69,10 +76,10 @@ export function openUdp({ address, port }: ClientTarget, listener: WireListener)
     client.close();
   };
   return {
-    send(messages) {
-      let left = messages.length;
-      for (const message of messages) {
-        client.log(message, {}, (error) => {
+    send({ bytes, ends }) {
+      let left = ends.length;
+      for (const [index, end] of ends.entries()) {
+        client.send(bytes.subarray(ends[index - 1] ?? 0, end), (error) => {
           left -= 1;
           if (error) onBroken(error);
           else if (left === 0) onTaken();

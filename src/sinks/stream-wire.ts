@@ -2,14 +2,14 @@ import { connect, isIP, type Socket } from 'node:net';
 import { type SecureContext, connect as secure } from 'node:tls';
 import type { Native } from '../native.ts';
 import { discardAnswers, endSocket, noticeSilence } from './stream.ts';
-import { type Framing, frame, listenUntilBroken, type Wire, type WireListener } from './wire.ts';
+import { listenUntilBroken, type Wire, type WireListener } from './wire.ts';
 
 /** Opens a unix stream socket. */
-export function openUnix(path: string, { framing }: { framing: Framing }, listener: WireListener): Wire {
+export function openUnix(path: string, listener: WireListener): Wire {
   const socket = connect({ path });
   const guarded = listenUntilBroken(listener);
   socket.on('connect', guarded.onOpen);
-  return wireOf(socket, framing, guarded);
+  return wireOf(socket, guarded);
 }
 
 export interface TlsTarget {
@@ -24,7 +24,7 @@ export interface TlsTarget {
 /** Opens TLS 1.2 or newer as RFC 5425 has it; a receiver that cannot prove its name is sent nothing. */
 export function openTls(
   { address, port, name, secureContext }: TlsTarget,
-  { framing, setsockopt }: { framing: Framing; setsockopt: Native['setsockopt'] },
+  { setsockopt }: { setsockopt: Native['setsockopt'] },
   listener: WireListener,
 ): Wire {
   const below = connect({ host: address, port });
@@ -42,20 +42,15 @@ export function openTls(
   // errors of the socket below come up through the one above, but not all before the handshake
   below.on('error', guarded.onBroken);
   socket.on('secureConnect', guarded.onOpen);
-  return wireOf(socket, framing, guarded);
+  return wireOf(socket, guarded);
 }
 
-function wireOf(
-  socket: Socket,
-  framing: Framing,
-  { onTaken, onBroken, stop }: ReturnType<typeof listenUntilBroken>,
-): Wire {
+function wireOf(socket: Socket, { onTaken, onBroken, stop }: ReturnType<typeof listenUntilBroken>): Wire {
   socket.on('error', onBroken);
   socket.on('close', () => onBroken(new Error('it closed the connection')));
   discardAnswers(socket, onBroken);
   return {
-    send: (messages) =>
-      void socket.write(frame(messages, framing), 'latin1', (error) => (error ? onBroken(error) : onTaken())),
+    send: ({ bytes }) => void socket.write(bytes, (error) => (error ? onBroken(error) : onTaken())),
     end: () => {
       stop();
       return endSocket(socket);

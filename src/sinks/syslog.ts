@@ -1,15 +1,16 @@
 import { lookup } from 'node:dns/promises';
 import type { SyslogReceiver } from '../configuration/configuration.ts';
+import type { Event } from '../event.ts';
 import type { LineFormatter } from '../format/line.ts';
 import { createSyslogFormatter, type SyslogOrigin } from '../format/syslog.ts';
 import type { Native } from '../native.ts';
 import { createBackOff } from './back-off.ts';
+import { createBatchQueue } from './batch-queue.ts';
 import { openTcp, openUdp } from './client-wire.ts';
-import { createEventQueue } from './event-queue.ts';
 import type { Sink } from './sink.ts';
 import { openTls, openUnix } from './stream-wire.ts';
 import { openTlsContext } from './tls-files.ts';
-import type { Wire, WireListener } from './wire.ts';
+import { type Framing, pack, type Wire, type WireListener } from './wire.ts';
 
 /** What may change while the receiver stays. */
 export interface SyslogSettings {
@@ -57,7 +58,13 @@ const TIMING: SyslogTiming = {
 };
 
 /** Formatting these takes less time than a batch of connections may have to wait for. */
-const BATCH = 32;
+const LEAST_BATCH = 16;
+/** What is gathered beyond a batch comes faster than batches go: then they may take longer. */
+const MOST_BATCH = 256;
+/** Events are gathered for so long: a receiver does not mind, and one message at a time costs twice as much. */
+const GATHER_MS = 10;
+/** Beside the number of events; only what peers send can come near it. */
+const MOST_WAITING_BYTES = 64 << 20;
 /** Where a datagram goes is asked anew now and then: a receiver may move, and UDP would not notice. */
 const UDP_ADDRESS_MS = 300_000;
 
@@ -75,8 +82,11 @@ export function openSyslog(options: SyslogOptions): SyslogSink {
   const { receiver, setsockopt, onTrouble, onRecovery, onLost, onClosed } = options;
   const timing = { ...TIMING, ...options.timing };
   const { target } = receiver;
+  const framing: Framing = target.wire === 'udp' ? 'datagram' : receiver.framing;
   const tls = target.wire === 'tls' ? openTlsContext(receiver.tls) : undefined;
-  const queue = createEventQueue();
+  /** Events that came just now. */
+  let fresh: Event[] = [];
+  const queue = createBatchQueue();
   const backOff = createBackOff({ firstMs: timing.firstRetryMs, longestMs: timing.longestRetryMs });
   let format = formatterOf(receiver, options);
   let { maxWaiting } = options;
@@ -98,7 +108,8 @@ export function openSyslog(options: SyslogOptions): SyslogSink {
 
   return {
     write(event) {
-      if (queue.waiting < maxWaiting) queue.add(event);
+      if (fresh.length + queue.waiting < maxWaiting && queue.waitingBytes < MOST_WAITING_BYTES)
+        fresh.push(event);
       else lost += 1;
     },
     flush: schedule,
@@ -109,15 +120,25 @@ export function openSyslog(options: SyslogOptions): SyslogSink {
     close,
   };
 
-  /** Sending takes a turn of its own: it must not come between a batch of connections and their end. */
+  /** Formatting takes a turn of its own: it must not come between a batch of connections and their end. */
   function schedule(): void {
-    if (scheduled || handed > 0 || !isOpen || queue.waiting === 0) return;
+    if (scheduled || fresh.length === 0) return;
     scheduled = true;
-    setImmediate(pump);
+    if (fresh.length < LEAST_BATCH) setTimeout(gather, GATHER_MS);
+    else setImmediate(gather);
   }
 
-  function pump(): void {
+  function gather(): void {
     scheduled = false;
+    const size = Math.max(LEAST_BATCH, Math.min(fresh.length >> 3, MOST_BATCH));
+    const events = fresh.length <= size ? fresh : fresh.slice(0, size);
+    fresh = fresh.length <= size ? [] : fresh.slice(size);
+    if (events.length > 0) queue.add(pack(events.map(format), framing));
+    send();
+    schedule();
+  }
+
+  function send(): void {
     if (handed > 0 || !isOpen || wire === undefined) return;
     if (isStale()) {
       reopen();
@@ -125,10 +146,10 @@ export function openSyslog(options: SyslogOptions): SyslogSink {
     }
     const now = Date.now();
     queue.forgetSentBefore(now - timing.keepSentMs);
-    const events = queue.take(BATCH, now);
-    if (events.length === 0) return;
-    handed = events.length;
-    wire.send(events.map(format));
+    const batch = queue.take(now);
+    if (batch === undefined) return;
+    handed = batch.ends.length;
+    wire.send(batch);
   }
 
   function taken(): void {
@@ -139,9 +160,14 @@ export function openSyslog(options: SyslogOptions): SyslogSink {
       troubled = false;
       onRecovery();
     }
-    if (lost > 0 && queue.waiting <= maxWaiting / 2) tellLoss();
-    schedule();
-    if (!scheduled && queue.waiting === 0) onIdle?.();
+    if (lost > 0 && unsent() <= maxWaiting / 2) tellLoss();
+    if (unsent() === 0) onIdle?.();
+    // not in this turn: a receiver that takes much at once must not keep connections waiting
+    else if (queue.waiting > 0) setImmediate(send);
+  }
+
+  function unsent(): number {
+    return handed + queue.waiting + fresh.length;
   }
 
   function tellLoss(): void {
@@ -164,22 +190,17 @@ export function openSyslog(options: SyslogOptions): SyslogSink {
   }
 
   function openWire(address: string, listener: WireListener): Wire {
-    const { framing, tls: files } = receiver;
     switch (target.wire) {
       case 'unix':
-        return openUnix(address, { framing }, listener);
+        return openUnix(address, listener);
       case 'udp':
         return openUdp({ address, port: target.port }, listener);
       case 'tcp':
-        return openTcp({ address, port: target.port }, { framing, setsockopt }, listener);
+        return openTcp({ address, port: target.port }, { setsockopt }, listener);
       case 'tls': {
         const secureContext = tls!.current();
-        const name = files.name ?? target.host;
-        return openTls(
-          { address, port: target.port, name, secureContext },
-          { framing, setsockopt },
-          listener,
-        );
+        const name = receiver.tls.name ?? target.host;
+        return openTls({ address, port: target.port, name, secureContext }, { setsockopt }, listener);
       }
     }
   }
@@ -188,7 +209,8 @@ export function openSyslog(options: SyslogOptions): SyslogSink {
     clearTimeout(connectTimer);
     isOpen = true;
     openedAt = Date.now();
-    schedule();
+    // UDP is open before `wire` is set
+    setImmediate(send);
   }
 
   function broken(error: Error): void {
@@ -229,16 +251,16 @@ export function openSyslog(options: SyslogOptions): SyslogSink {
     const deadline = new Promise<void>((resolve) => {
       deadlineTimer = setTimeout(resolve, timing.closeMs);
     });
-    schedule();
-    if (!troubled && (handed > 0 || queue.waiting > 0)) await Promise.race([deadline, whenIdle()]);
+    while (fresh.length > 0) gather();
+    if (!troubled && unsent() > 0) await Promise.race([deadline, whenIdle()]);
     closed = true;
     clearTimeout(retryTimer);
     clearTimeout(connectTimer);
-    const unsent = handed + queue.waiting;
+    const left = unsent();
     if (handed === 0) await Promise.race([deadline, wire?.end()]);
     wire?.destroy();
     clearTimeout(deadlineTimer);
-    onClosed(lost + unsent);
+    onClosed(lost + left);
   }
 
   function whenIdle(): Promise<void> {

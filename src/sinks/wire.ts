@@ -1,7 +1,7 @@
 /** A way to a receiver, open or opening. After `onBroken` it is done with, and says nothing more. */
 export interface Wire {
   /** Hands messages to the kernel, in order; the next ones only after `onTaken`. */
-  send(messages: readonly string[]): void;
+  send(batch: Batch): void;
   /** Lets go of the receiver after what was taken. @returns when that is done */
   end(): Promise<void>;
   /** Lets go at once. */
@@ -16,13 +16,26 @@ export interface WireListener {
   readonly onBroken: (error: Error) => void;
 }
 
-/** How messages are told apart on a stream. */
-export type Framing = 'octet-counting' | 'lf';
+/** Messages as the wire bears them. */
+export interface Batch {
+  readonly bytes: Buffer;
+  /** Where each message ends. */
+  readonly ends: readonly number[];
+}
 
-/** Messages of printable ASCII as a stream bears them: RFC 6587 and RFC 5425. */
-export function frame(messages: readonly string[], framing: Framing): string {
-  if (framing === 'lf') return `${messages.join('\n')}\n`;
-  return messages.map((message) => `${message.length} ${message}`).join('');
+/** How messages are told apart: RFC 6587 and RFC 5425 on a stream; a datagram is a message. */
+export type Framing = 'octet-counting' | 'lf' | 'datagram';
+
+/** @param messages printable ASCII, so that characters are bytes */
+export function pack(messages: readonly string[], framing: Framing): Batch {
+  let text = '';
+  const ends: number[] = [];
+  for (const message of messages) {
+    text += framing === 'octet-counting' ? `${message.length} ${message}` : message;
+    if (framing === 'lf') text += '\n';
+    ends.push(text.length);
+  }
+  return { bytes: Buffer.from(text, 'latin1'), ends };
 }
 
 /** Passes on what a wire says until it breaks or is let go of, whichever comes first, and no more than once that it broke. */
