@@ -1,5 +1,5 @@
 import { messageOf } from '../errors.ts';
-import type { Resolution } from './resolve-host-name.ts';
+import type { Resolution } from '../resolve-host-name.ts';
 
 export interface HostNamesOptions {
   readonly resolve: (name: string, signal: AbortSignal) => Promise<Resolution>;

@@ -2,13 +2,13 @@ import { allowExportPath, readExportedAddresses } from '../allow/allow-export.ts
 import { type AllowList, createAllowList } from '../allow/allow-list.ts';
 import { applies } from '../allow/allow-table.ts';
 import { lastDay } from '../allow/expiry.ts';
-import { resolveHostName } from '../allow/resolve-host-name.ts';
 import type { AllowEntry, AllowedNetwork } from '../configuration/allow-entry.ts';
 import type { Configuration } from '../configuration/configuration.ts';
 import { printable } from '../configuration/printable.ts';
 import { formatRanges } from '../format/ports.ts';
 import { createGuard, type GuardFindings } from '../guard/guard.ts';
 import { loadLoginSessions } from '../native.ts';
+import { resolveHostName } from '../resolve-host-name.ts';
 
 export interface AllowanceQuestion {
   readonly configuration: Configuration;

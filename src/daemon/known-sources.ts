@@ -3,12 +3,12 @@ import { allowExportPath, createAllowExport, readExportedAddresses } from '../al
 import { createAllowList } from '../allow/allow-list.ts';
 import { expiredEntries, expiryWarnings, nextExpiry } from '../allow/expiry.ts';
 import { createHostNames, type HostNames } from '../allow/host-names.ts';
-import { resolveHostName } from '../allow/resolve-host-name.ts';
 import type { AllowedNetwork } from '../configuration/allow-entry.ts';
 import type { Configuration } from '../configuration/configuration.ts';
 import { isErrnoException, messageOf } from '../errors.ts';
 import { createGuard, type Guard } from '../guard/guard.ts';
 import type { LoginSession } from '../native.ts';
+import { resolveHostName } from '../resolve-host-name.ts';
 import type { Voice } from '../voice.ts';
 import { type Brake, createBrake } from '../withhold/brake.ts';
 import { createNat } from '../withhold/nat.ts';

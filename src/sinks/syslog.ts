@@ -1,9 +1,10 @@
-import { lookup } from 'node:dns/promises';
+import { isIP } from 'node:net';
 import type { SyslogReceiver } from '../configuration/configuration.ts';
 import type { Event } from '../event.ts';
 import type { LineFormatter } from '../format/line.ts';
 import { createSyslogFormatter, type SyslogOrigin } from '../format/syslog.ts';
 import type { Native } from '../native.ts';
+import { resolveHostName } from '../resolve-host-name.ts';
 import { createBackOff } from './back-off.ts';
 import { createBatchQueue } from './batch-queue.ts';
 import { openTcp, openUdp } from './client-wire.ts';
@@ -104,6 +105,7 @@ export function openSyslog(options: SyslogOptions): SyslogSink {
   let retryTimer: NodeJS.Timeout | undefined;
   let connectTimer: NodeJS.Timeout | undefined;
   const tellTimer = setInterval(tellLoss, timing.tellMs).unref();
+  const closing = new AbortController();
   void connect();
 
   return {
@@ -180,7 +182,8 @@ export function openSyslog(options: SyslogOptions): SyslogSink {
   async function connect(): Promise<void> {
     const number = attempts++;
     try {
-      const address = target.wire === 'unix' ? target.path : await addressOf(target.host, number);
+      const address =
+        target.wire === 'unix' ? target.path : await addressOf(target.host, number, closing.signal);
       if (closed) return;
       connectTimer = setTimeout(() => broken(new Error('no answer')), timing.connectMs);
       wire = openWire(address, { onOpen: opened, onTaken: taken, onBroken: broken });
@@ -254,6 +257,7 @@ export function openSyslog(options: SyslogOptions): SyslogSink {
     while (fresh.length > 0) gather();
     if (!troubled && unsent() > 0) await Promise.race([deadline, whenIdle()]);
     closed = true;
+    closing.abort();
     clearTimeout(retryTimer);
     clearTimeout(connectTimer);
     const left = unsent();
@@ -277,10 +281,16 @@ function formatterOf(
   return createSyslogFormatter(format, { ...origin, facility, enterprise });
 }
 
-/** Each attempt takes the next address: the first may be of a family that does not reach the receiver. */
-async function addressOf(host: string, attempt: number): Promise<string> {
-  const addresses = await lookup(host, { all: true });
-  return addresses[attempt % addresses.length]!.address;
+/**
+ * Each attempt takes the next address, as the first may be of a family that does not reach the receiver. Version 4 comes
+ * first: over UDP nobody would notice.
+ */
+async function addressOf(host: string, attempt: number, signal: AbortSignal): Promise<string> {
+  if (isIP(host) !== 0) return host;
+  const { ipv4 = [], ipv6 = [], failure } = await resolveHostName(host, signal);
+  const addresses = [...ipv4, ...ipv6];
+  if (addresses.length === 0) throw new Error(`the host name ${host} does not resolve (${failure})`);
+  return addresses[attempt % addresses.length]!;
 }
 
 function reasonOf(error: Error): string {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { createHostNames } from '../../src/allow/host-names.ts';
-import type { Resolution } from '../../src/allow/resolve-host-name.ts';
+import type { Resolution } from '../../src/resolve-host-name.ts';
 
 interface Question {
   readonly name: string;

@@ -1,7 +1,7 @@
 import { Resolver } from 'node:dns/promises';
 import { readFile } from 'node:fs/promises';
-import { parseAddress } from '../address.ts';
-import { isErrnoException } from '../errors.ts';
+import { parseAddress } from './address.ts';
+import { isErrnoException } from './errors.ts';
 
 /** What a host name stands for. */
 export interface Resolution {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { parseAddress } from '../../src/address.ts';
-import { resolveHostName } from '../../src/allow/resolve-host-name.ts';
+import { parseAddress } from '../src/address.ts';
+import { resolveHostName } from '../src/resolve-host-name.ts';
 
 const NEVER = new AbortController().signal;
 
