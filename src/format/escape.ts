@@ -20,7 +20,11 @@ export function escapeBytes(value: string): string {
   return PRINTABLE.test(marked) ? marked : marked.replace(/[^\x20-\x7e]/gu, escapeCharacter);
 }
 
+/** For bytes; made once, since a peer decides how many of them there are. */
+const ESCAPES = Array.from({ length: 256 }, (_, byte) => `\\x${byte.toString(16).padStart(2, '0')}`);
+
 function escapeCharacter(character: string): string {
-  const bytes = Buffer.from(character, character.codePointAt(0)! > 0xff ? 'utf8' : 'latin1');
-  return Array.from(bytes, (byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join('');
+  const code = character.codePointAt(0)!;
+  if (code <= 0xff) return ESCAPES[code]!;
+  return Array.from(Buffer.from(character, 'utf8'), (byte) => ESCAPES[byte]).join('');
 }

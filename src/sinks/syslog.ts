@@ -45,6 +45,8 @@ export interface SyslogTiming {
   /** How often a receiver's losses are told while it goes on losing. */
   readonly tellMs: number;
   readonly closeMs: number;
+  /** How often it is asked anew where datagrams go: a receiver may move, and UDP would not notice. */
+  readonly addressMs: number;
 }
 
 const TIMING: SyslogTiming = {
@@ -56,6 +58,7 @@ const TIMING: SyslogTiming = {
   keepSentMs: 30_000,
   tellMs: 60_000,
   closeMs: 2000,
+  addressMs: 300_000,
 };
 
 /** Formatting these takes less time than a batch of connections may have to wait for. */
@@ -66,8 +69,6 @@ const MOST_BATCH = 256;
 const GATHER_MS = 10;
 /** Beside the number of events; only what peers send can come near it. */
 const MOST_WAITING_BYTES = 64 << 20;
-/** Where a datagram goes is asked anew now and then: a receiver may move, and UDP would not notice. */
-const UDP_ADDRESS_MS = 300_000;
 
 /** A sink that lasts through a reload. */
 export interface SyslogSink extends Sink {
@@ -238,7 +239,7 @@ export function openSyslog(options: SyslogOptions): SyslogSink {
   }
 
   function isStale(): boolean {
-    return target.wire === 'udp' && Date.now() - openedAt > UDP_ADDRESS_MS;
+    return target.wire === 'udp' && Date.now() - openedAt > timing.addressMs;
   }
 
   function reopen(): void {

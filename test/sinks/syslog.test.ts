@@ -153,11 +153,13 @@ test('nothing is sent during write and flush: the batch of connections ends firs
     formatted += 1;
     return Reflect.get(target, key);
   };
-  const event = new Proxy(eventAt(2), { get });
-  sink.write(event);
-  sink.flush();
-  assert.equal(formatted, 0);
-  await waitForIds(receiver, ['x.2']);
+  for (const count of [1, 100]) {
+    const before = formatted;
+    for (let n = 0; n < count; n++) sink.write(new Proxy(eventAt(100 * count + n), { get }));
+    sink.flush();
+    assert.equal(formatted, before);
+    await waitForIds(receiver, idsUpTo(count, 100 * count));
+  }
 });
 
 test('events wait for a receiver that is not there yet', async (context) => {
@@ -331,10 +333,14 @@ test('closing sends what waits and ends the connection in order', async (context
 test('closing does not wait for a receiver that is away, and counts what it lacks', async (context) => {
   const receiver = await receive(context);
   await receiver.stop();
-  const { send, close, untold, said } = openSink(context, tcpTo(receiver.port), { maxWaiting: 10 });
+  const { send, close, untold, said } = openSink(context, tcpTo(receiver.port), {
+    maxWaiting: 10,
+    timing: { closeMs: 3_600_000 },
+  });
   send(15);
   await waitFor(() => said.length > 0, { deadlineMs: DEADLINE_MS, what: 'the trouble to be said' });
-  await close();
+  void close();
+  await waitFor(() => untold.length > 0, { deadlineMs: DEADLINE_MS, what: 'the end' });
   assert.deepEqual(untold, [15]);
 });
 
@@ -343,7 +349,8 @@ test('closing gives a receiver that takes nothing a bounded time', async (contex
   const { send, close, untold } = openSink(context, tcpTo(receiver.port), { timing: { closeMs: 50 } });
   send(50_000);
   await close();
-  assert.ok(untold[0]! > 0 && untold[0]! <= 50_000, `${untold}`);
+  // the kernels' buffers have room for some thousands, and nothing else takes any
+  assert.ok(untold[0]! > 30_000 && untold[0]! <= 50_000, `${untold}`);
 });
 
 test('a name that does not resolve is trouble, not the end', async (context) => {
@@ -353,16 +360,50 @@ test('a name that does not resolve is trouble, not the end', async (context) => 
   assert.match(said[0]!, /^trouble: the host name no-such-host\.invalid does not resolve \(E[A-Z]+\)$/);
 });
 
-test('a changed sensor name counts for what is sent from then on', async (context) => {
+test('a changed sensor name and bound count from then on', async (context) => {
   const receiver = await receive(context);
-  const { sink, send } = openSink(context, tcpTo(receiver.port));
+  const { sink, send, lost } = openSink(context, tcpTo(receiver.port));
   send(1);
   await waitForIds(receiver, ['x.1']);
   sink.change({ origin: { sensor: 'web-2', pid: 812, version: '0.1.0' }, maxWaiting: 10 });
   send(1);
   await waitForIds(receiver, ['x.2']);
+  send(15);
+  await waitFor(() => lost.length > 0, { deadlineMs: DEADLINE_MS, what: 'the loss to be told' });
+  assert.deepEqual(lost, [5]);
   assert.deepEqual(
-    receiver.messages.map((message) => message.split(' ')[2]),
+    receiver.messages.slice(0, 2).map((message) => message.split(' ')[2]),
     ['web-1', 'web-2'],
   );
+});
+
+test('messages that wait have a bound in bytes, too', async (context) => {
+  const first = await receive(context);
+  await first.stop();
+  const { sink, lost } = openSink(context, tcpTo(first.port), { timing: { tellMs: 20 } });
+  const text = '\\'.repeat(512);
+  const { kind: _, ...ends } = eventAt(1) as Extract<Event, { kind: 'connect' }>;
+  for (let n = 0; n < 40_000 && lost.length === 0; n++) {
+    sink.write({ kind: 'data', ...ends, bytes: 512, guess: 'none', text });
+    sink.flush();
+    if (n % 16 === 0) await new Promise(setImmediate);
+  }
+  await waitFor(() => lost.length > 0, {
+    deadlineMs: DEADLINE_MS,
+    what: 'a loss, below the bound of events',
+  });
+});
+
+test('where datagrams go is asked anew now and then, and none is lost or sent twice for it', async (context) => {
+  const receiver = await startDatagramReceiver();
+  context.after(() => receiver.stop());
+  const target = { wire: 'udp', host: 'localhost', port: receiver.port } as const;
+  const address = 'udp://localhost:514';
+  const { send } = openSink(context, { ...RECEIVER, address, target }, { timing: { addressMs: 30 } });
+  for (let batch = 1; batch <= 10; batch++) {
+    send(20);
+    await waitForIds(receiver, idsUpTo(20 * batch));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assert.deepEqual(idsOf(receiver.messages), idsUpTo(200));
 });
