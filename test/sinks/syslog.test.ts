@@ -347,6 +347,8 @@ test('closing does not wait for a receiver that is away, and counts what it lack
 test('closing gives a receiver that takes nothing a bounded time', async (context) => {
   const receiver = await receive(context, { read: false });
   const { send, close, untold } = openSink(context, tcpTo(receiver.port), { timing: { closeMs: 50 } });
+  await waitFor(() => receiver.connections === 1, { deadlineMs: DEADLINE_MS, what: 'a connection' });
+  await new Promise((resolve) => setTimeout(resolve, 20));
   send(50_000);
   await close();
   // the kernels' buffers have room for some thousands, and nothing else takes any
