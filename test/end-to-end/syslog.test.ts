@@ -15,7 +15,7 @@ import { idsOf, type Receiver, startReceiver } from '../support/receiver.ts';
 import { waitFor } from '../support/wait.ts';
 
 const NOTHING = { missing: [], duplicated: [], invented: [] };
-const PORT = 24_200;
+const PORT = 24_400;
 const DEADLINE_MS = 40_000;
 
 function configuration(receivers: readonly string[], rest = ''): string {

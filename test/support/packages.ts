@@ -17,6 +17,8 @@ export const TEST_PACKAGES: readonly string[] = [
   'dnsmasq-base',
   'openssh-server',
   'openssl',
+  'jq',
+  'curl',
   'logrotate',
   'tcpdump',
   'debootstrap',
