@@ -19,6 +19,11 @@ export interface SyslogItem {
 const MOST_RECEIVERS = 8;
 
 const NETWORK_ADDRESS = /^(udp|tcp|tls):\/\/(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]{1,253})):([0-9]{1,5})$/;
+/** Not of digits and dots alone, which would be an address that is none. */
+const HOST_NAME =
+  /^(?![0-9.]+$)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/;
+/** It would need a zone. */
+const LINK_LOCAL = /^fe[89ab]/i;
 /** Linux takes a path of 107 bytes. */
 const UNIX_ADDRESS = /^unix:\/\/(\/[\x21-\x7e]{0,105}[\x21-\x2e\x30-\x7e])$/;
 
@@ -76,7 +81,8 @@ function readAddress(address: string): SyslogTarget | undefined {
   const parts = NETWORK_ADDRESS.exec(address);
   if (parts === null) return undefined;
   const [, wire, bracketed, name, port] = parts;
-  if (bracketed !== undefined && isIP(bracketed) !== 6) return undefined;
+  if (bracketed !== undefined && (isIP(bracketed) !== 6 || LINK_LOCAL.test(bracketed))) return undefined;
+  if (name !== undefined && isIP(name) === 0 && !HOST_NAME.test(name)) return undefined;
   if (!isPort(port!)) return undefined;
   return { wire: wire as 'udp' | 'tcp' | 'tls', host: bracketed ?? name!, port: Number(port) };
 }

@@ -71,7 +71,7 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
       open: before,
       configuration: wanted,
       version,
-      setsockopt: native.setsockopt,
+      socketOptions: native,
       voice,
       stdout,
       onRecovery: () => recorder.flush(),

@@ -6,11 +6,11 @@ import { isErrnoException, messageOf, UserError } from '../errors.ts';
 import { createJsonFormatter } from '../format/json.ts';
 import { createLineFormatter, type LineFormatter, type Origin } from '../format/line.ts';
 import { createPrettyFormatter } from '../format/pretty.ts';
-import type { Native } from '../native.ts';
 import { createConsole } from '../sinks/console.ts';
 import { type LogWriter, type LogWriterSettings, openLogWriter } from '../sinks/log-writer.ts';
 import type { RecorderSinks } from '../sinks/recorder.ts';
 import type { Sink } from '../sinks/sink.ts';
+import type { SocketOptions } from '../sinks/stream.ts';
 import { openSyslog, type SyslogSettings, type SyslogSink } from '../sinks/syslog.ts';
 import type { Voice } from '../voice.ts';
 
@@ -19,7 +19,7 @@ export interface OpenSinksOptions {
   readonly version: string;
   /** What is open already: a log whose path stays, and receivers that stay, keep what waits for them. */
   readonly open?: OpenedSinks | undefined;
-  readonly setsockopt: Native['setsockopt'];
+  readonly socketOptions: SocketOptions;
   readonly voice: Voice;
   /** Standard output, and whether it is a terminal. */
   readonly stdout: { readonly fd: number; readonly isTerminal: boolean };
@@ -96,22 +96,24 @@ function keepOrOpen(receiver: SyslogReceiver, options: OpenSinksOptions): Opened
 }
 
 function openReceiver(receiver: SyslogReceiver, options: OpenSinksOptions): SyslogSink {
-  const { configuration, version, setsockopt, voice, onReceiverLost } = options;
+  const { configuration, version, socketOptions, voice, onReceiverLost } = options;
   const { address } = receiver;
   return openSyslog({
     receiver,
     ...receiverSettings(configuration, version),
-    setsockopt,
+    socketOptions,
     onTrouble: (reason) => voice.warning(`cannot send to ${address}: ${reason}; events wait in memory`),
     onRecovery: () => voice.say(`${address} takes events again`),
-    onLost: (events) => {
-      voice.warning(lossOf(address, events));
-      onReceiverLost(address, events);
-    },
+    onLost: tellLoss,
     onClosed: (events) => {
-      if (events > 0) voice.warning(lossOf(address, events));
+      if (events > 0) tellLoss(events);
     },
   });
+
+  function tellLoss(events: number): void {
+    voice.warning(lossOf(address, events));
+    onReceiverLost(address, events);
+  }
 }
 
 function lossOf(address: string, events: number): string {

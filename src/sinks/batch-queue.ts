@@ -14,56 +14,54 @@ export interface BatchQueue {
   take(now: number): Batch | undefined;
   /** Forgets what was sent before `time`: the receiver has read it, as far as anybody can tell. */
   forgetSentBefore(time: number): void;
+  /** What was sent waits again, in its place, since the connection broke and nobody knows what was read. */
+  sendAgain(): void;
   /**
-   * What was sent waits again, in its place, since the connection broke and nobody knows what was read.
-   * @returns the number of messages that are given up, because that happened to them too often
+   * The batch that waits first was the only one on a connection that broke at once.
+   * @returns the number of messages that are given up, because that has happened to them too often
    */
-  sendAgain(): number;
+  blameFirst(): number;
 }
 
 interface Entry {
   readonly batch: Batch;
-  sends: number;
   sentAt: number;
+  blames: number;
 }
 
-/**
- * A receiver that breaks the connection over one message must not keep all others from it for ever. Each time takes a
- * longer wait, so that one that only restarts is never counted as lacking what it has.
- */
-const MOST_SENDS = 10;
-/** More messages than fit between two kernels: about 800 KiB, with the buffer that stream.ts allows. */
+/** A receiver that breaks the connection over one message must not keep all others from it for ever. */
+const MOST_BLAMES = 5;
+/** More than fit between two kernels, with the buffer that stream.ts allows. */
 const MOST_SENT = 10_000;
+const MOST_SENT_BYTES = 8 << 20;
 
 export function createBatchQueue(): BatchQueue {
   /** Forgotten before `first`, sent before `next`, waiting from there on. */
-  let entries: Entry[] = [];
+  let entries: (Entry | undefined)[] = [];
   let first = 0;
   let next = 0;
-  let sentMessages = 0;
-  let waiting = 0;
-  let waitingBytes = 0;
+  const sent = { messages: 0, bytes: 0 };
+  const waiting = { messages: 0, bytes: 0 };
 
   return {
     get waiting() {
-      return waiting;
+      return waiting.messages;
     },
     get waitingBytes() {
-      return waitingBytes;
+      return waiting.bytes;
     },
     add(batch) {
-      entries.push({ batch, sends: 0, sentAt: 0 });
-      count(batch, 1);
+      entries.push({ batch, sentAt: 0, blames: 0 });
+      count(waiting, batch, 1);
     },
     take(now) {
       const entry = entries[next];
       if (entry === undefined) return undefined;
       next += 1;
-      entry.sends += 1;
       entry.sentAt = now;
-      sentMessages += entry.batch.ends.length;
-      count(entry.batch, -1);
-      while (sentMessages > MOST_SENT && first < next - 1) forgetFirst();
+      count(waiting, entry.batch, -1);
+      count(sent, entry.batch, 1);
+      while ((sent.messages > MOST_SENT || sent.bytes > MOST_SENT_BYTES) && first < next - 1) forgetFirst();
       tidy();
       return entry.batch;
     },
@@ -72,25 +70,32 @@ export function createBatchQueue(): BatchQueue {
       tidy();
     },
     sendAgain() {
-      const sent = entries.slice(first, next);
-      const again = sent.filter(({ sends }) => sends < MOST_SENDS);
-      for (const { batch } of again) count(batch, 1);
-      const before = sentMessages;
-      entries = [...again, ...entries.slice(next)];
-      first = 0;
-      next = 0;
-      sentMessages = 0;
-      return before - again.reduce((sum, { batch }) => sum + batch.ends.length, 0);
+      for (const entry of entries.slice(first, next)) {
+        count(sent, entry!.batch, -1);
+        count(waiting, entry!.batch, 1);
+      }
+      next = first;
+    },
+    blameFirst() {
+      const entry = entries[next];
+      if (entry === undefined) return 0;
+      entry.blames += 1;
+      if (entry.blames < MOST_BLAMES) return 0;
+      entries.splice(next, 1);
+      count(waiting, entry.batch, -1);
+      return entry.batch.ends.length;
     },
   };
 
-  function count({ bytes, ends }: Batch, sign: 1 | -1): void {
-    waiting += sign * ends.length;
-    waitingBytes += sign * bytes.length;
+  function count(sum: { messages: number; bytes: number }, { bytes, ends }: Batch, sign: 1 | -1): void {
+    sum.messages += sign * ends.length;
+    sum.bytes += sign * bytes.length;
   }
 
   function forgetFirst(): void {
-    sentMessages -= entries[first]!.batch.ends.length;
+    count(sent, entries[first]!.batch, -1);
+    // its bytes go now, not when the list is moved
+    entries[first] = undefined;
     first += 1;
   }
 

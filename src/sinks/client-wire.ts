@@ -1,7 +1,6 @@
 import type { Socket } from 'node:net';
 import { Client, Transport } from 'syslog-client';
-import type { Native } from '../native.ts';
-import { discardAnswers, endSocket, noticeSilence } from './stream.ts';
+import { discardAnswers, endSocket, noticeSilence, type SocketOptions } from './stream.ts';
 import { listenUntilBroken, type Wire, type WireListener } from './wire.ts';
 
 /** `address` is an IP address: syslog-client would look a name up for each datagram, and for version 4 alone. */
@@ -31,7 +30,7 @@ const NEVER = 0x7fffffff;
 /** Opens TCP through syslog-client. */
 export function openTcp(
   { address, port }: ClientTarget,
-  { setsockopt }: { setsockopt: Native['setsockopt'] },
+  options: SocketOptions,
   listener: WireListener,
 ): Wire {
   const client = new BytesClient(address, { port, transport: Transport.Tcp, tcpTimeout: NEVER });
@@ -45,7 +44,7 @@ export function openTcp(
     if (error) return onBroken(error);
     socket = transport as unknown as Socket;
     if (released) return void socket.destroy();
-    noticeSilence({ socket, setsockopt });
+    noticeSilence(socket, options, onBroken);
     discardAnswers(socket, onBroken);
     onOpen();
   });

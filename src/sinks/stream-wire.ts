@@ -1,7 +1,6 @@
 import { connect, isIP, type Socket } from 'node:net';
 import { type SecureContext, connect as secure } from 'node:tls';
-import type { Native } from '../native.ts';
-import { discardAnswers, endSocket, noticeSilence } from './stream.ts';
+import { discardAnswers, endSocket, noticeSilence, type SocketOptions } from './stream.ts';
 import { listenUntilBroken, type Wire, type WireListener } from './wire.ts';
 
 /** Opens a unix stream socket. */
@@ -24,12 +23,12 @@ export interface TlsTarget {
 /** Opens TLS 1.2 or newer as RFC 5425 has it; a receiver that cannot prove its name is sent nothing. */
 export function openTls(
   { address, port, name, secureContext }: TlsTarget,
-  { setsockopt }: { setsockopt: Native['setsockopt'] },
+  options: SocketOptions,
   listener: WireListener,
 ): Wire {
   const below = connect({ host: address, port });
   const guarded = listenUntilBroken(listener);
-  below.on('connect', () => noticeSilence({ socket: below, setsockopt }));
+  below.on('connect', () => noticeSilence(below, options, guarded.onBroken));
   const socket = secure({
     socket: below,
     host: name,

@@ -1,17 +1,21 @@
 import type { Socket } from 'node:net';
 import type { Native } from '../native.ts';
 
-/** What a stream to a receiver needs of the socket below it; also of that below TLS. */
-export interface StreamOptions {
-  readonly socket: Socket;
-  /** For the two options that Node has no call for. */
-  readonly setsockopt: Native['setsockopt'];
-  readonly onBroken: (error: Error) => void;
+/** What Node has no call for. */
+export type SocketOptions = Pick<Native, 'setsockopt' | 'getsockopt'>;
+
+/** The receiver has ended the connection in order: whatever it had got by then, its program has read. */
+export class ClosedByReceiver extends Error {
+  constructor() {
+    super('it closed the connection');
+    this.name = 'ClosedByReceiver';
+  }
 }
 
 const KEEP_ALIVE_MS = 30_000;
 /** Shorter than what was sent is kept for, see syslog.ts. */
-const UNACKNOWLEDGED_MS = 20_000;
+const SILENCE_MS = 20_000;
+const LOOK_MS = 2000;
 /** The kernel doubles it. Less of what a dying receiver has not read, and room for a thousand messages. */
 const SEND_BUFFER_BYTES = 131_072;
 /** Beyond it, whoever answers is no syslog receiver, and reading on would cost us more than it. */
@@ -20,18 +24,42 @@ const MOST_ANSWER_BYTES = 65_536;
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
 const IPPROTO_TCP = 6;
-const TCP_USER_TIMEOUT = 18;
+const TCP_INFO = 11;
+/** Offsets in struct tcp_info: packets that are not acknowledged, and milliseconds since the last acknowledgement. */
+const UNACKNOWLEDGED_OFFSET = 24;
+const LAST_ACKNOWLEDGEMENT_OFFSET = 56;
+const TCP_INFO_BYTES = 60;
 
-/** Of a connected TCP socket: a receiver that vanishes without a word is noticed, however little is sent. */
-export function noticeSilence({ socket, setsockopt }: Omit<StreamOptions, 'onBroken'>): void {
+/**
+ * Of a connected TCP socket: a receiver that vanishes without a word is noticed, however little is sent.
+ * TCP_USER_TIMEOUT would also end the connection of one that lives and reads nothing for a while.
+ */
+export function noticeSilence(
+  socket: Socket,
+  options: SocketOptions,
+  onBroken: (error: Error) => void,
+): void {
   socket.setNoDelay(true);
   socket.setKeepAlive(true, KEEP_ALIVE_MS);
   const fd = descriptorOf(socket);
   if (fd === undefined) return;
-  const set = (level: number, name: number, value: number) =>
-    setsockopt(fd, level, name, new Uint8Array(Int32Array.of(value).buffer), 4);
-  set(IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS);
-  set(SOL_SOCKET, SO_SNDBUF, SEND_BUFFER_BYTES);
+  options.setsockopt(fd, SOL_SOCKET, SO_SNDBUF, new Uint8Array(Int32Array.of(SEND_BUFFER_BYTES).buffer), 4);
+  const timer = setInterval(() => {
+    // a number that was closed may be another socket's already
+    if (descriptorOf(socket) === fd && isSilent(fd, options))
+      onBroken(new Error('it does not answer any more'));
+  }, LOOK_MS).unref();
+  socket.once('close', () => clearInterval(timer));
+}
+
+function isSilent(fd: number, { getsockopt }: SocketOptions): boolean {
+  const info = new Uint8Array(TCP_INFO_BYTES);
+  const length = new Uint8Array(Uint32Array.of(TCP_INFO_BYTES).buffer);
+  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, length) !== 0) return false;
+  const [unacknowledged, sinceMs] = [UNACKNOWLEDGED_OFFSET, LAST_ACKNOWLEDGEMENT_OFFSET].map(
+    (offset) => new Uint32Array(info.buffer, offset, 1)[0]!,
+  );
+  return unacknowledged! > 0 && sinceMs! > SILENCE_MS;
 }
 
 /** Node has it, and no public name for it. */
@@ -48,9 +76,10 @@ export function discardAnswers(socket: Socket, onBroken: (error: Error) => void)
   let bytes = 0;
   socket.on('data', (answer: Buffer) => {
     bytes += answer.length;
-    if (bytes > MOST_ANSWER_BYTES) onBroken(new Error(`it answers as no syslog receiver does`));
+    if (bytes > MOST_ANSWER_BYTES) onBroken(new Error('it answers as no syslog receiver does'));
   });
-  socket.on('end', () => onBroken(new Error('it closed the connection')));
+  // before syslog-client, which makes an error like any other of it
+  socket.prependListener('end', () => onBroken(new ClosedByReceiver()));
 }
 
 /** Ends a socket after what was written. @returns when both ends are done, or it is gone */

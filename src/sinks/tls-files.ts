@@ -42,11 +42,18 @@ function pathsOf({ ca, certificate, key }: TlsFiles): Paths {
 
 function versionOf(paths: Paths): string {
   return Object.values(paths)
-    .map((path) => (path === undefined ? undefined : statSync(path, { throwIfNoEntry: false })))
-    .map((stats) =>
-      stats === undefined ? '' : `${stats.ino} ${stats.mtimeMs} ${stats.ctimeMs} ${stats.size}`,
-    )
+    .map((path) => (path === undefined ? '' : versionOfFile(path)))
     .join('\n');
+}
+
+function versionOfFile(path: string): string {
+  try {
+    const { ino, mtimeMs, ctimeMs, size } = statSync(path);
+    return `${ino} ${mtimeMs} ${ctimeMs} ${size}`;
+  } catch (error) {
+    // reading it says so
+    return messageOf(error);
+  }
 }
 
 function contextOf({ ca, cert, key }: Paths): SecureContext {

@@ -175,12 +175,12 @@ function openSyslogTo(context: TestContext, target: SyslogTarget, ca?: string) {
     },
     origin: ORIGIN,
     maxWaiting: BOUND,
-    setsockopt: loadNative().setsockopt,
+    socketOptions: loadNative(),
     onTrouble: () => {},
     onRecovery: () => {},
     onLost: count,
     onClosed: count,
-    timing: { firstRetryMs: 20, longestRetryMs: 50, closeMs: 500, keepSentMs: 100 },
+    timing: { firstRetryMs: 20, longestRetryMs: 50, trialMs: 20, closeMs: 500, keepSentMs: 100 },
   });
   let closing: Promise<void> | undefined;
   const once = { ...sink, close: () => (closing ??= sink.close()) };

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -279,7 +279,7 @@ test('a receiver that vanishes without a word is noticed, and lacks nothing when
   );
   assert.equal(drop.code, 0, drop.stderr);
   assert.equal(await one(), 'open');
-  await honeyport.waitForStderr(/cannot send to \S+: /, DEADLINE_MS);
+  await honeyport.waitForStderr(/cannot send to \S+: /, 60_000);
   nft('delete table inet away');
   await waitForLog(honeyport, receiver, 'the receiver that was away');
 });
@@ -324,9 +324,18 @@ test('a reload keeps the receiver that stays, ends the one that goes, and is ref
   assert.match(staying.messages.at(-1)!, / STOP /);
 });
 
-test('a start and a check with a certificate that cannot be read say so', async (context) => {
+for (const [what, target] of [
+  ['is missing', undefined],
+  ['cannot even be looked at', 'missing.pem'],
+] as const) {
+  test(`a start and a check with a certificate that ${what} say so`, (context) => refuses(context, target));
+}
+
+async function refuses(context: TestContext, target: string | undefined): Promise<void> {
   const directory = temporaryDirectory(context);
   const missing = join(directory, 'missing.pem');
+  // a link to itself: root may look into every directory
+  if (target !== undefined) symlinkSync(target, missing);
   const config = configuration([`{ address: "tls://127.0.0.1:6514", tls: { ca: ${missing} } }`]);
   const failing = await startHoneyport({ config, started: false });
   context.after(() => failing.stop());
@@ -336,4 +345,4 @@ test('a start and a check with a certificate that cannot be read say so', async 
   context.after(() => check.stop());
   assert.deepEqual(await check.ended(), { code: 2, signal: null });
   assert.match(check.stderr(), new RegExp(`^honeyport: error: cannot read ${missing}: `, 'm'));
-});
+}

@@ -15,7 +15,7 @@ test('what was sent and not forgotten waits again, before what waits', () => {
   assert.equal(textOf(queue.take(200)), 'b\nb\n');
   assert.deepEqual([queue.waiting, queue.waitingBytes], [2, 4]);
   queue.forgetSentBefore(200);
-  assert.equal(queue.sendAgain(), 0);
+  queue.sendAgain();
   assert.deepEqual([queue.waiting, queue.waitingBytes], [4, 8]);
   assert.deepEqual([queue.take(300), queue.take(300), queue.take(300)].map(textOf), [
     'b\nb\n',
@@ -24,14 +24,26 @@ test('what was sent and not forgotten waits again, before what waits', () => {
   ]);
 });
 
-test('what was sent ten times is given up and counted', () => {
+test('a batch that is blamed five times is given up and counted, and no other', () => {
   const queue = createBatchQueue();
   queue.add(batchOf('a', 'b', 'c'));
-  for (let sends = 1; sends <= 10; sends++) {
-    assert.equal(queue.take(0)?.ends.length, 3);
-    assert.equal(queue.sendAgain(), sends === 10 ? 3 : 0);
+  queue.add(batchOf('d'));
+  for (let blames = 1; blames <= 5; blames++) {
+    assert.equal(textOf(queue.take(0)), 'a\nb\nc\n');
+    queue.sendAgain();
+    assert.equal(queue.blameFirst(), blames === 5 ? 3 : 0);
   }
-  assert.equal(queue.waiting, 0);
+  assert.deepEqual([queue.waiting, queue.waitingBytes], [1, 2]);
+  assert.equal(textOf(queue.take(0)), 'd\n');
+  assert.equal(queue.blameFirst(), 0);
+});
+
+test('no more than eight mebibytes of what was sent are kept', () => {
+  const queue = createBatchQueue();
+  for (let n = 0; n < 100; n++) queue.add(batchOf('x'.repeat(1 << 20)));
+  while (queue.waiting > 0) queue.take(0);
+  queue.sendAgain();
+  assert.equal(queue.waiting, 7);
 });
 
 test('no more than ten thousand sent messages are kept', () => {
@@ -54,7 +66,6 @@ test('whatever is done to it, a queue is as a plain list with a mark', () => {
   interface Model {
     readonly name: string;
     readonly size: number;
-    readonly sends: number;
     readonly at: number;
   }
   const sizeOf = (list: readonly Model[]) => list.reduce((sum, { size }) => sum + size, 0);
@@ -68,22 +79,21 @@ test('whatever is done to it, a queue is as a plain list with a mark', () => {
         if ('add' in action) {
           added += 1;
           queue.add(batchOf(...Array.from({ length: action.add }, () => `${added}`)));
-          waiting.push({ name: `${added}`, size: action.add, sends: 0, at: 0 });
+          waiting.push({ name: `${added}`, size: action.add, at: 0 });
         } else if ('take' in action) {
           for (let n = 0; n < action.take; n++) {
             const wanted = waiting.shift();
             assert.equal(textOf(queue.take(now))?.split('\n')[0], wanted?.name);
             if (wanted === undefined) break;
-            sent.push({ ...wanted, sends: wanted.sends + 1, at: now });
+            sent.push({ ...wanted, at: now });
             while (sizeOf(sent) > 10_000 && sent.length > 1) sent.shift();
           }
         } else if ('forget' in action) {
           queue.forgetSentBefore(action.forget);
           while (sent.length > 0 && sent[0]!.at < action.forget) sent.shift();
         } else {
-          const again = sent.filter(({ sends }) => sends < 10);
-          assert.equal(queue.sendAgain(), sizeOf(sent) - sizeOf(again));
-          waiting = [...again, ...waiting];
+          queue.sendAgain();
+          waiting = [...sent, ...waiting];
           sent = [];
         }
         assert.equal(queue.waiting, sizeOf(waiting));

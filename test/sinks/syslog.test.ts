@@ -17,10 +17,17 @@ import {
 import { waitFor } from '../support/wait.ts';
 
 const DEADLINE_MS = 10_000;
-const { setsockopt } = loadNative();
+const socketOptions = loadNative();
 
 /** Waits are short, so that the tests are; what they are for stays the same. */
-const TIMING = { firstRetryMs: 20, longestRetryMs: 50, connectMs: 2000, steadyMs: 100, closeMs: 1000 };
+const TIMING = {
+  firstRetryMs: 20,
+  longestRetryMs: 50,
+  connectMs: 2000,
+  steadyMs: 100,
+  trialMs: 20,
+  closeMs: 1000,
+};
 
 function eventAt(n: number): Event {
   const ends = { src: '198.51.100.7', spt: 40112, dst: '203.0.113.5', dpt: 23, decoy: 'telnet' };
@@ -56,7 +63,7 @@ function openSink(context: TestContext, receiver: SyslogReceiver, options: Parti
     receiver,
     origin: { sensor: 'web-1', pid: 812, version: '0.1.0' },
     maxWaiting: 100_000,
-    setsockopt,
+    socketOptions,
     onTrouble: (reason) => said.push(`trouble: ${reason}`),
     onRecovery: () => said.push('recovery'),
     onLost: (events) => lost.push(events),
@@ -150,7 +157,7 @@ test('nothing is sent during write and flush: the batch of connections ends firs
   await waitForIds(receiver, ['x.1']);
   let formatted = 0;
   const get = (target: Event, key: string) => {
-    formatted += 1;
+    if (key === 'src') formatted += 1;
     return Reflect.get(target, key);
   };
   for (const count of [1, 100]) {
@@ -170,6 +177,7 @@ test('events wait for a receiver that is not there yet', async (context) => {
   await waitFor(() => said.length > 0, { deadlineMs: DEADLINE_MS, what: 'the trouble to be said' });
   const receiver = await receive(context, { port: first.port });
   await waitForIds(receiver, idsUpTo(500));
+  await waitFor(() => said.length > 1, { deadlineMs: DEADLINE_MS, what: 'the recovery to be said' });
   assert.deepEqual(said, [`trouble: connect ECONNREFUSED 127.0.0.1:${first.port}`, 'recovery']);
   assert.deepEqual(idsOf(receiver.messages), idsUpTo(500));
 });
@@ -177,7 +185,7 @@ test('events wait for a receiver that is not there yet', async (context) => {
 test('a receiver that restarts again and again lacks nothing, and repeats bear the same id', async (context) => {
   let receiver = await receive(context);
   const { port } = receiver;
-  const { send, lost } = openSink(context, tcpTo(port), { timing: { steadyMs: 1 } });
+  const { send, lost } = openSink(context, tcpTo(port));
   const all: string[] = [];
   for (let round = 0; round < 5; round++) {
     send(200);
@@ -202,13 +210,12 @@ test('what a receiver had not read when it reset the connection is sent again', 
       if (!unread) socket.on('data', (bytes: Buffer) => receiver.take(socket, bytes));
     },
   });
-  const { send, said } = openSink(context, tcpTo(receiver.port));
+  const { send } = openSink(context, tcpTo(receiver.port));
   send(300);
   await waitFor(() => receiver.connections === 1, { deadlineMs: DEADLINE_MS, what: 'a connection' });
   unread = false;
   await receiver.reset();
   await waitForIds(receiver, idsUpTo(300));
-  assert.match(said[0]!, /ECONNRESET|EPIPE|closed/);
 });
 
 test('a receiver that takes nothing costs no time, and gets everything once it reads', async (context) => {
@@ -264,13 +271,13 @@ test('a receiver that breaks the connection over one message does not keep the o
       });
     },
   });
-  const { send, lost } = openSink(context, tcpTo(receiver.port), { maxWaiting: 1000 });
+  const { send, lost } = openSink(context, tcpTo(receiver.port), { timing: { tellMs: 20 } });
   send(5);
-  await waitFor(() => receiver.connections > 10, { deadlineMs: DEADLINE_MS, what: 'ten connections' });
+  await waitFor(() => receiver.connections > 3, { deadlineMs: DEADLINE_MS, what: 'some connections' });
   send(5);
   await waitForIds(receiver, idsUpTo(5, 6));
   await waitFor(() => lost.length > 0, { deadlineMs: DEADLINE_MS, what: 'the loss to be told' });
-  // the five went out together, and nobody can tell which of them was read
+  // the five are one batch, and nobody can tell which of them it was
   assert.deepEqual(lost, [5]);
 });
 
@@ -284,8 +291,12 @@ test('a receiver that answers with garbage is left alone, and tried anew when it
   await waitForIds(receiver, ['x.1']);
   assert.deepEqual([said, receiver.connections], [[], 1]);
   bytes = 100_000;
+  // by then the connection has come to something
+  await new Promise((resolve) => setTimeout(resolve, 100));
   await receiver.reset();
   await waitFor(() => receiver.connections > 3, { deadlineMs: DEADLINE_MS, what: 'new attempts' });
+  assert.deepEqual(said, ['trouble: it answers as no syslog receiver does']);
+  bytes = 0;
   send(1);
   await waitForIds(receiver, ['x.2']);
 });
@@ -408,4 +419,67 @@ test('where datagrams go is asked anew now and then, and none is lost or sent tw
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   assert.deepEqual(idsOf(receiver.messages), idsUpTo(200));
+});
+
+test('a proxy before a receiver that is away costs no event, and is said once', async (context) => {
+  let away = true;
+  const receiver = await receive(context, {
+    onConnection: (socket) => {
+      if (away) socket.destroy();
+    },
+  });
+  const { send, said, lost } = openSink(context, tcpTo(receiver.port), { timing: { tellMs: 20 } });
+  for (let n = 0; n < 50; n++) {
+    send(2);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  await waitFor(() => receiver.connections > 10, { deadlineMs: DEADLINE_MS, what: 'ten connections' });
+  away = false;
+  await waitForIds(receiver, idsUpTo(100));
+  await waitFor(() => said.length > 1, { deadlineMs: DEADLINE_MS, what: 'the recovery to be said' });
+  assert.deepEqual([said.length, lost], [2, []]);
+});
+
+test('a receiver that ends idle connections has everything once, and nobody hears of it', async (context) => {
+  const receiver = await receive(context, {
+    onConnection: (socket) => {
+      socket.setTimeout(60, () => socket.end());
+    },
+  });
+  const timing = { keepSentToOrderlyMs: 30 };
+  const { send, said, lost } = openSink(context, tcpTo(receiver.port), { timing });
+  for (let n = 1; n <= 5; n++) {
+    send(1);
+    await waitForIds(receiver, [`x.${n}`]);
+    const before = receiver.connections;
+    await waitFor(() => receiver.connections > before, { deadlineMs: DEADLINE_MS, what: 'a new connection' });
+  }
+  assert.deepEqual(idsOf(receiver.messages), idsUpTo(5));
+  assert.deepEqual([said, lost], [[], []]);
+});
+
+test('that a receiver lacks events is none that it lacks', async (context) => {
+  const first = await receive(context);
+  await first.stop();
+  const { sink, send, lost } = openSink(context, tcpTo(first.port), {
+    maxWaiting: 1,
+    timing: { tellMs: 20 },
+  });
+  send(3);
+  await waitFor(() => lost.length === 1, { deadlineMs: DEADLINE_MS, what: 'the loss to be told' });
+  sink.write({ kind: 'suppressed', time: 0, id: 'x.4', count: 2, reason: 'queue', receiver: 'tcp://a:1' });
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  assert.deepEqual(lost, [2]);
+});
+
+test('texts that wait to be formatted count by their length', async (context) => {
+  const first = await receive(context);
+  await first.stop();
+  const { sink, lost } = openSink(context, tcpTo(first.port), { timing: { tellMs: 20 } });
+  const text = 'x'.repeat(65_536);
+  const { kind: _, ...ends } = eventAt(1) as Extract<Event, { kind: 'connect' }>;
+  for (let n = 0; n < 2000; n++) sink.write({ kind: 'data', ...ends, bytes: 65_536, guess: 'none', text });
+  sink.flush();
+  await waitFor(() => lost.length > 0, { deadlineMs: DEADLINE_MS, what: 'the loss to be told' });
+  assert.deepEqual(lost, [2000 - 1024]);
 });
