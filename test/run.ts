@@ -29,7 +29,9 @@ async function main(args: readonly string[]): Promise<number> {
   if (!quick && process.geteuid?.() !== 0) return complain(needsRoot(), 1);
   if (!quick) installMissing();
   const lint = await run('npm', ['run', '--silent', 'lint']);
-  return lint === 0 ? runTests(testFiles(quick)) : complain('lint found problems; no test was run', lint);
+  return lint === 0
+    ? runTests(testFiles(quick), quick)
+    : complain('lint found problems; no test was run', lint);
 }
 
 function needsRoot(): string {
@@ -61,12 +63,17 @@ function testFiles(quick: boolean): string[] {
   return files.filter((file) => !quick || !NEEDS_ROOT.some((folder) => file.startsWith(folder))).sort();
 }
 
-function runTests(files: readonly string[]): Promise<number> {
+function runTests(files: readonly string[], quick: boolean): Promise<number> {
   // Without a file node would look for some by itself.
   if (files.length === 0) throw new Error('Expected test files in test/, got none');
   const preload = ['--import', 'tsx', '--import', WARNINGS_ARE_ERRORS];
-  // One file after the other: they measure times, and each has programs of its own running.
-  const how = ['--test', '--test-concurrency=1', '--test-reporter=spec', `--test-timeout=${FILE_TIMEOUT_MS}`];
+  // Real programs one file after the other: they load the machine. The rest has nothing in common.
+  const how = [
+    '--test',
+    `--test-concurrency=${quick ? 2 : 1}`,
+    '--test-reporter=spec',
+    `--test-timeout=${FILE_TIMEOUT_MS}`,
+  ];
   return run(process.execPath, [...preload, ...how, ...files]);
 }
 
