@@ -1,20 +1,10 @@
 import { type ChildProcess, execFileSync } from 'node:child_process';
-import {
-  chmodSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { cachedTree, downloadPackages } from './cached-tree.ts';
 import { temporaryDirectory } from './fail2ban.ts';
-import { exitOnSignals, type Finished, type Host, type Network } from './namespaces.ts';
+import type { Finished, Host, Network } from './namespaces.ts';
 import { requireProgram } from './programs.ts';
 import { waitFor } from './wait.ts';
 
@@ -22,70 +12,23 @@ import { waitFor } from './wait.ts';
 const PROJECT_DIR = fileURLToPath(new URL('../..', import.meta.url));
 
 /** Unpacked, never installed: its maintainer scripts register with the maker's service and start a daemon. */
-const CACHE_DIR = '/var/cache/honeyport-tests';
-const ROOT = join(CACHE_DIR, 'crowdsec');
-const MARKER = join(ROOT, '.complete');
-const MARKER_TEXT = 'files of the package crowdsec, control files in DEBIAN\n';
-
-const DOWNLOAD_TIMEOUT_MS = 5 * 60_000;
+const UNPACK_TIMEOUT_MS = 60_000;
 const DEADLINE_MS = 20_000;
 
-/**
- * A directory with the files of this machine's Debian package crowdsec, made on the first call ever. It is shared:
- * nothing may write to it.
- *
- * @throws when apt-get cannot get the package
- */
+/** A directory with the files of this machine's Debian package crowdsec, made on the first call ever. */
 export function crowdsecRoot(): string {
-  if (isComplete()) return ROOT;
-  mkdirSync(CACHE_DIR, { recursive: true });
-  const building = mkdtempSync(join(CACHE_DIR, `building-${process.pid}-`));
-  const discard = () => rmSync(building, { recursive: true, force: true });
-  process.once('exit', discard);
-  exitOnSignals();
-  try {
-    unpack(building);
-    putInPlace(join(building, 'root'));
-  } finally {
-    discard();
-    process.off('exit', discard);
-  }
-  return ROOT;
+  return cachedTree({ name: 'crowdsec', contents: 'crowdsec, control files in DEBIAN', build: unpack });
 }
 
-function isComplete(): boolean {
-  return existsSync(MARKER) && readFileSync(MARKER, 'utf8') === MARKER_TEXT;
-}
-
-function unpack(building: string): void {
-  process.stderr.write(`honeyport tests: unpacking the package crowdsec into ${ROOT}; this happens once\n`);
-  // apt-get gets it as another user.
-  chmodSync(building, 0o777);
-  const run = (program: string, ...args: string[]) =>
-    execFileSync(requireProgram(program), args, {
-      cwd: building,
-      stdio: ['ignore', 'ignore', 'pipe'],
-      timeout: DOWNLOAD_TIMEOUT_MS,
-    });
-  try {
-    run('apt-get', '-q', 'download', 'crowdsec');
-  } catch (error) {
-    throw new Error('crowdsec cannot be downloaded; try: apt-get update && apt-get download crowdsec', {
-      cause: error,
-    });
-  }
-  run('sh', '-ec', 'dpkg -x crowdsec_*.deb root; dpkg -e crowdsec_*.deb root/DEBIAN');
-  writeFileSync(join(building, 'root/.complete'), MARKER_TEXT);
-}
-
-function putInPlace(built: string): void {
-  if (!isComplete()) rmSync(ROOT, { recursive: true, force: true });
-  try {
-    renameSync(built, ROOT);
-  } catch (error) {
-    // Another run was quicker; its tree is as good as ours.
-    if (!isComplete()) throw error;
-  }
+function unpack(root: string): void {
+  process.stderr.write('honeyport tests: unpacking the package crowdsec; this happens once\n');
+  downloadPackages(['crowdsec'], root);
+  const script = 'dpkg -x crowdsec_*.deb .; dpkg -e crowdsec_*.deb DEBIAN; rm crowdsec_*.deb';
+  execFileSync('sh', ['-ec', script], {
+    cwd: root,
+    stdio: ['ignore', 'ignore', 'pipe'],
+    timeout: UNPACK_TIMEOUT_MS,
+  });
 }
 
 /** A running crowdsec with everything private, on a host of a network. */

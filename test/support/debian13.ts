@@ -1,29 +1,12 @@
 import { type ChildProcess, execFileSync, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { exitOnSignals } from './namespaces.ts';
+import { cachedTree, pathOfTree } from './cached-tree.ts';
 import { requireProgram } from './programs.ts';
 
 /** The second half of the test matrix: fail2ban 1.1.0, Python 3.13, Node 20.19.2. */
 const SUITE = 'trixie';
 const PACKAGES = ['fail2ban', 'nftables', 'python3-pyinotify', 'python3-systemd', 'nodejs', 'iproute2'];
-
-/** Kept between runs, since making it takes a minute and 500 MB. */
-const CACHE_DIR = '/var/cache/honeyport-tests';
-const ROOT = join(CACHE_DIR, 'debian13');
-/** Says what the tree holds; a tree without it, or with another list, is made anew. */
-const MARKER = join(ROOT, '.honeyport-tests');
-const MARKER_TEXT = `${SUITE}: ${PACKAGES.join(' ')}\n`;
 
 const BUILD_STEP_TIMEOUT_MS = 10 * 60_000;
 
@@ -34,47 +17,13 @@ const BUILD_STEP_TIMEOUT_MS = 10 * 60_000;
  * @throws when debootstrap or apt-get fails; a half-made tree is removed
  */
 export function debian13Root(): string {
-  if (isComplete()) return ROOT;
-  mkdirSync(CACHE_DIR, { recursive: true });
-  removeAbandoned();
-  const building = temporaryTree();
-  // The root of a system is open to all its users.
-  chmodSync(building, 0o755);
-  const discard = () => rmSync(building, { recursive: true, force: true });
-  process.once('exit', discard);
-  exitOnSignals();
-  try {
-    build(building);
-    putInPlace(building);
-  } finally {
-    discard();
-    process.off('exit', discard);
-  }
-  return ROOT;
-}
-
-/** Bears our process id, so that others can tell whether somebody still builds there. */
-function temporaryTree(): string {
-  return mkdtempSync(join(CACHE_DIR, `building-${process.pid}-`));
-}
-
-/** Trees of processes that were killed while they built. */
-function removeAbandoned(): void {
-  for (const name of readdirSync(CACHE_DIR)) {
-    const pid = /^building-(\d+)-/.exec(name)?.[1];
-    if (pid === undefined || existsSync(`/proc/${pid}`)) continue;
-    rmSync(join(CACHE_DIR, name), { recursive: true, force: true });
-  }
-}
-
-function isComplete(): boolean {
-  return existsSync(MARKER) && readFileSync(MARKER, 'utf8') === MARKER_TEXT;
+  return cachedTree({ name: 'debian13', contents: `${SUITE}: ${PACKAGES.join(' ')}`, build });
 }
 
 function build(root: string): void {
   const mirror = debianMirror();
   progress(
-    `making a Debian 13 system in ${ROOT} from ${mirror}; this happens once and takes a minute or two`,
+    `making a Debian 13 system in ${pathOfTree('debian13')} from ${mirror}; this happens once and takes a minute or two`,
   );
   inOwnMounts([requireProgram('debootstrap'), '--variant=minbase', SUITE, root, mirror]);
   // Nothing runs in a chroot by itself, but maintainer scripts try to start their services.
@@ -89,23 +38,7 @@ function build(root: string): void {
     root,
     install,
   ]);
-  writeFileSync(join(root, '.honeyport-tests'), MARKER_TEXT);
   progress('the Debian 13 system is ready');
-}
-
-/** A rename is atomic: a run that is killed leaves a `building-` directory, never a tree that looks complete. */
-function putInPlace(building: string): void {
-  if (existsSync(ROOT) && !isComplete()) {
-    const outdated = temporaryTree();
-    renameSync(ROOT, join(outdated, 'outdated'));
-    rmSync(outdated, { recursive: true, force: true });
-  }
-  try {
-    renameSync(building, ROOT);
-  } catch (error) {
-    // Another run was quicker; its tree is as good as ours.
-    if (!isComplete()) throw error;
-  }
 }
 
 /**

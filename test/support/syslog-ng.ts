@@ -1,27 +1,14 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { cachedTree, downloadPackages, pathOfTree } from './cached-tree.ts';
 import { exitOnSignals } from './namespaces.ts';
 import { requireProgram } from './programs.ts';
 import { waitFor } from './wait.ts';
 
 /** Its package conflicts with rsyslog's, which other tests need, so it is unpacked and not installed. */
 const PACKAGE = 'syslog-ng-core';
-const CACHE_DIR = '/var/cache/honeyport-tests';
-const ROOT = join(CACHE_DIR, 'syslog-ng');
-/** Says what the tree holds; a tree without it is made anew. */
-const MARKER = join(ROOT, '.honeyport-tests');
-
+const ROOT = pathOfTree('syslog-ng');
 const APT_TIMEOUT_MS = 5 * 60_000;
 const DEADLINE_MS = 15_000;
 
@@ -157,62 +144,19 @@ function libraryDirectories(): string[] {
   );
 }
 
-/**
- * A directory with syslog-ng and the libraries it needs, made on the first call ever.
- *
- * @throws when apt-get fails; a half-made tree is removed
- */
+/** A directory with syslog-ng and the libraries it needs, made on the first call ever. */
 function syslogNgRoot(): string {
-  if (isComplete()) return ROOT;
-  mkdirSync(CACHE_DIR, { recursive: true });
-  // bears our process id, as the trees of debian13.ts do, which also removes those of processes that were killed
-  const building = mkdtempSync(join(CACHE_DIR, `building-${process.pid}-`));
-  const discard = () => rmSync(building, { recursive: true, force: true });
-  process.once('exit', discard);
-  exitOnSignals();
-  try {
-    unpack(building);
-    putInPlace(building);
-  } finally {
-    discard();
-    process.off('exit', discard);
-  }
-  return ROOT;
-}
-
-function isComplete(): boolean {
-  return existsSync(MARKER) && readFileSync(MARKER, 'utf8') === `${PACKAGE}\n`;
+  return cachedTree({ name: 'syslog-ng', contents: PACKAGE, build: unpack });
 }
 
 function unpack(root: string): void {
-  chmodSync(root, 0o755);
   const archives = join(root, 'archives');
   mkdirSync(archives);
-  download(archives);
+  downloadPackages([PACKAGE, ...libraries()], archives);
   for (const name of readdirSync(archives)) {
     run(requireProgram('dpkg'), ['--extract', join(archives, name), root], root);
   }
   rmSync(archives, { recursive: true });
-  writeFileSync(join(root, '.honeyport-tests'), `${PACKAGE}\n`);
-}
-
-function download(directory: string): void {
-  const fetch = () => run('apt-get', ['--quiet', 'download', PACKAGE, ...libraries()], directory);
-  try {
-    fetch();
-  } catch {
-    try {
-      // the lists of packages may be missing or older than the mirror
-      run('apt-get', ['--quiet', 'update'], directory);
-      fetch();
-    } catch (error) {
-      throw new Error(
-        `${PACKAGE} could not be downloaded, which these tests run without installing it ` +
-          `(it conflicts with rsyslog): see what apt-get download ${PACKAGE} says`,
-        { cause: error },
-      );
-    }
-  }
 }
 
 /** All but those of the C compiler, which every system has. */
@@ -232,15 +176,4 @@ function run(command: string, args: readonly string[], cwd: string): string {
     timeout: APT_TIMEOUT_MS,
     env: { ...process.env, LC_ALL: 'C.UTF-8' },
   });
-}
-
-/** A rename is atomic: a run that is killed leaves a `building-` directory, never a tree that looks complete. */
-function putInPlace(building: string): void {
-  if (existsSync(ROOT) && !isComplete()) rmSync(ROOT, { recursive: true, force: true });
-  try {
-    renameSync(building, ROOT);
-  } catch (error) {
-    // Another run was quicker; its tree is as good as ours.
-    if (!isComplete()) throw error;
-  }
 }
