@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import type { TlsFiles } from '../configuration/configuration.ts';
@@ -57,33 +58,43 @@ function versionOfFile(path: string): string {
 }
 
 function contextOf({ ca, cert, key }: Paths): SecureContext {
-  const read = {
-    ca: readPem(ca, 'CERTIFICATE'),
-    cert: readPem(cert, 'CERTIFICATE'),
-    key: readPem(key, 'PRIVATE KEY'),
-  };
+  const read = { ca: readCertificates(ca), cert: readCertificates(cert), key: readKey(key) };
   try {
     return createSecureContext({ ...read, minVersion: 'TLSv1.2' });
   } catch (error) {
-    const names = [cert ?? ca, key].filter((path) => path !== undefined).join(' and ');
-    // OpenSSL's words name neither file nor key
-    throw new UserError(`cannot use ${names} for TLS: ${messageOf(error)}`, {
+    // of all files only the pair can still be wrong, and OpenSSL's words name neither
+    throw new UserError(`cannot use ${cert} and ${key} for TLS: ${messageOf(error)}`, {
       hint: 'the key must belong to the certificate, and have no passphrase',
     });
   }
 }
 
-function readPem(path: string | undefined, kind: string): Buffer | undefined {
+/** Node takes a file of authorities that has none, and then trusts nobody. */
+function readCertificates(path: string | undefined): Buffer | undefined {
   if (path === undefined) return undefined;
   const bytes = readFile(path);
-  if (bytes.includes(`${kind}-----`)) return bytes;
-  throw new UserError(`cannot use ${path} for TLS: expected a PEM file with a ${kind.toLowerCase()}`);
+  try {
+    // the first of them
+    new X509Certificate(bytes);
+    return bytes;
+  } catch {
+    throw new UserError(`cannot use ${path} for TLS: expected a PEM file with a certificate`);
+  }
+}
+
+function readKey(path: string | undefined): Buffer | undefined {
+  if (path === undefined) return undefined;
+  const bytes = readFile(path);
+  if (bytes.includes('PRIVATE KEY-----')) return bytes;
+  throw new UserError(`cannot use ${path} for TLS: expected a PEM file with a private key`);
 }
 
 function readFile(path: string): Buffer {
   try {
-    const { size } = statSync(path);
-    if (size > MOST_BYTES) throw new Error(`it has ${size} bytes`);
+    const stats = statSync(path);
+    // a FIFO would keep the listener waiting for whoever writes to it
+    if (!stats.isFile()) throw new Error('it is not a regular file');
+    if (stats.size > MOST_BYTES) throw new Error(`it has ${stats.size} bytes`);
     return readFileSync(path);
   } catch (error) {
     throw new UserError(`cannot read ${path}: ${messageOf(error)}`, {
