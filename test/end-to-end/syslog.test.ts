@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { copyFileSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
 import { parseLine } from '../../src/format/parse-line.ts';
@@ -16,11 +16,13 @@ import { waitFor } from '../support/wait.ts';
 
 const NOTHING = { missing: [], duplicated: [], invented: [] };
 const PORT = 24_400;
+/** Of a test beside others. */
+const OTHER_PORT = 24_401;
 const DEADLINE_MS = 40_000;
 
-function configuration(receivers: readonly string[], rest = ''): string {
+function configuration(receivers: readonly string[], rest = '', port = PORT): string {
   const list = receivers.map((receiver) => `    - ${receiver}\n`).join('');
-  return `decoys: [{ name: one, ports: ${PORT} }]\nguard: off\nlog:\n  file: { path: LOG }\n  console: off\n  syslog:\n${list}${rest}`;
+  return `decoys: [{ name: one, ports: ${port} }]\nguard: off\nlog:\n  file: { path: LOG }\n  console: off\n  syslog:\n${list}${rest}`;
 }
 
 async function start(context: TestContext, config: string): Promise<RunningHoneyport> {
@@ -29,10 +31,10 @@ async function start(context: TestContext, config: string): Promise<RunningHoney
   return honeyport;
 }
 
-const knock = (count: number) =>
+const knock = (count: number, port = PORT) =>
   runLoad({
     address: '127.0.0.1',
-    ports: PORT,
+    ports: port,
     count,
     concurrency: 16,
     mode: 'rst',
@@ -78,80 +80,123 @@ async function freePort(): Promise<number> {
   return receiver.port;
 }
 
-test('receivers that are away for ten seconds lack nothing, and the log has waited for none of them', async (context) => {
-  const directory = temporaryDirectory(context);
-  const authority = createAuthority(directory, 'authority');
-  const server = authority.issue('server', { names: ['IP:127.0.0.1'] });
-  const tls = { cert: readFileSync(server.certificate), key: readFileSync(server.key) };
-  const path = join(directory, 'socket');
-  const [tcpPort, tlsPort] = [await freePort(), await freePort()];
-  const honeyport = await start(
-    context,
-    configuration([
-      `address: tcp://127.0.0.1:${tcpPort}`,
-      `{ address: "tls://127.0.0.1:${tlsPort}", format: ecs, tls: { ca: ${authority.certificate} } }`,
-      `{ address: "unix://${path}", format: cef, framing: lf }`,
-    ]),
-  );
-  const { established } = await knock(2000);
-  await waitForConnects(honeyport, 2000);
-  await delay(10_000);
-  const receivers = {
-    tcp: await startReceiver({ port: tcpPort }),
-    tls: await startReceiver({ port: tlsPort, tls }),
-    unix: await startReceiver({ path, framing: 'lf' }),
-  };
-  context.after(() => Promise.all(Object.values(receivers).map((receiver) => receiver.stop())));
-  for (const [name, receiver] of Object.entries(receivers)) {
-    await waitForLog(honeyport, receiver, name);
-    assert.deepEqual(idsOf(receiver.messages), loggedIds(honeyport), name);
-  }
-  assert.deepEqual(compareLogWithManifest(honeyport.lines(), established), NOTHING);
-});
+// They wait most of the time.
+describe('receivers that are away, slow or hostile, side by side', { concurrency: true }, () => {
+  test('receivers that are away for ten seconds lack nothing, and the log has waited for none of them', async (context) => {
+    const directory = temporaryDirectory(context);
+    const authority = createAuthority(directory, 'authority');
+    const server = authority.issue('server', { names: ['IP:127.0.0.1'] });
+    const tls = { cert: readFileSync(server.certificate), key: readFileSync(server.key) };
+    const path = join(directory, 'socket');
+    const [tcpPort, tlsPort] = [await freePort(), await freePort()];
+    const honeyport = await start(
+      context,
+      configuration([
+        `address: tcp://127.0.0.1:${tcpPort}`,
+        `{ address: "tls://127.0.0.1:${tlsPort}", format: ecs, tls: { ca: ${authority.certificate} } }`,
+        `{ address: "unix://${path}", format: cef, framing: lf }`,
+      ]),
+    );
+    const { established } = await knock(2000);
+    await waitForConnects(honeyport, 2000);
+    await delay(10_000);
+    const receivers = {
+      tcp: await startReceiver({ port: tcpPort }),
+      tls: await startReceiver({ port: tlsPort, tls }),
+      unix: await startReceiver({ path, framing: 'lf' }),
+    };
+    context.after(() => Promise.all(Object.values(receivers).map((receiver) => receiver.stop())));
+    for (const [name, receiver] of Object.entries(receivers)) {
+      await waitForLog(honeyport, receiver, name);
+      assert.deepEqual(idsOf(receiver.messages), loggedIds(honeyport), name);
+    }
+    assert.deepEqual(compareLogWithManifest(honeyport.lines(), established), NOTHING);
+  });
 
-test('a slow, a resetting, a restarting and a babbling receiver lack nothing, nor does a good one', async (context) => {
-  const good = await startReceiver();
-  const slow: Receiver = await startReceiver({
-    read: false,
-    onConnection: (socket) => readSlowly(socket, slow),
+  test('a slow, a resetting, a restarting and a babbling receiver lack nothing, nor does a good one', async (context) => {
+    const good = await startReceiver();
+    const slow: Receiver = await startReceiver({
+      read: false,
+      onConnection: (socket) => readSlowly(socket, slow),
+    });
+    const babbling = await startReceiver({
+      onConnection: (socket) =>
+        socket.on('data', () => socket.write('HTTP/1.1 400 Bad Request\r\n\r\n\x00\xff')),
+    });
+    const resetting = await startReceiver();
+    let restarting = await startReceiver();
+    const former: string[] = [];
+    const all = [good, slow, babbling, resetting];
+    context.after(() => Promise.all([...all, restarting].map((receiver) => receiver.stop())));
+    const honeyport = await start(
+      context,
+      configuration(
+        [...all, restarting].map(({ port }) => `address: tcp://127.0.0.1:${port}`),
+        '',
+        OTHER_PORT,
+      ),
+    );
+    const load = knock(4000, OTHER_PORT);
+    for (let round = 0; round < 3; round++) {
+      await delay(100);
+      await resetting.reset();
+      former.push(...restarting.messages);
+      await restarting.stop();
+      await delay(1000);
+      restarting = await startReceiver({ port: restarting.port });
+    }
+    const { established } = await load;
+    await waitForConnects(honeyport, 4000);
+    await waitForLog(honeyport, good, 'the good one');
+    assert.deepEqual(idsOf(good.messages), loggedIds(honeyport));
+    await waitForLog(honeyport, resetting, 'the resetting one');
+    const restarted = {
+      get messages() {
+        return [...former, ...restarting.messages];
+      },
+    };
+    await waitForLog(honeyport, restarted, 'the restarting one');
+    await waitForLog(honeyport, babbling, 'the babbling one');
+    await waitForLog(honeyport, slow, 'the slow one');
+    assert.deepEqual(compareLogWithManifest(honeyport.lines(), established), NOTHING);
+    assert.doesNotMatch(honeyport.stderr(), / lacks /);
   });
-  const babbling = await startReceiver({
-    onConnection: (socket) =>
-      socket.on('data', () => socket.write('HTTP/1.1 400 Bad Request\r\n\r\n\x00\xff')),
+
+  test('a receiver that vanishes without a word is noticed, and lacks nothing when it is back', async (context) => {
+    const cleanUp = cleanUpAfter(context);
+    const network = createNetwork();
+    cleanUp(network.dispose);
+    const { sensor, attacker } = network;
+    const script = `const {createServer}=require('node:net');
+      createServer((socket)=>socket.on('data',(bytes)=>process.stdout.write(bytes)).on('error',()=>{})).listen(6514,'${attacker.ipv4}')`;
+    const child = network.spawn(attacker, [process.execPath, '-e', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const received = { text: '' };
+    child.stdout!.setEncoding('latin1').on('data', (text: string) => {
+      received.text += text;
+    });
+    const config = configuration([`{ address: "tcp://${attacker.ipv4}:6514", framing: lf }`]);
+    const honeyport = await startHoneyport({ config, namespace: sensor.namespace });
+    cleanUp(() => honeyport.stop());
+    const receiver = {
+      get messages() {
+        return received.text.split('\n').slice(0, -1);
+      },
+    };
+    const one = () => network.connect({ from: attacker.ipv4, to: sensor.ipv4, port: PORT });
+    assert.equal(await one(), 'open');
+    await waitForLog(honeyport, receiver, 'the receiver');
+    const nft = (rules: string) => network.run(attacker, ['nft', '-f', '-'], { input: rules });
+    const drop = nft(
+      'table inet away { chain in { type filter hook input priority -300; tcp dport 6514 drop; }; }',
+    );
+    assert.equal(drop.code, 0, drop.stderr);
+    assert.equal(await one(), 'open');
+    await honeyport.waitForStderr(/cannot send to \S+: /, 60_000);
+    nft('delete table inet away');
+    await waitForLog(honeyport, receiver, 'the receiver that was away');
   });
-  const resetting = await startReceiver();
-  let restarting = await startReceiver();
-  const former: string[] = [];
-  const all = [good, slow, babbling, resetting];
-  context.after(() => Promise.all([...all, restarting].map((receiver) => receiver.stop())));
-  const honeyport = await start(
-    context,
-    configuration([...all, restarting].map(({ port }) => `address: tcp://127.0.0.1:${port}`)),
-  );
-  const load = knock(4000);
-  for (let round = 0; round < 3; round++) {
-    await delay(100);
-    await resetting.reset();
-    former.push(...restarting.messages);
-    await restarting.stop();
-    await delay(1000);
-    restarting = await startReceiver({ port: restarting.port });
-  }
-  const { established } = await load;
-  await waitForConnects(honeyport, 4000);
-  await waitForLog(honeyport, good, 'the good one');
-  assert.deepEqual(idsOf(good.messages), loggedIds(honeyport));
-  await waitForLog(honeyport, resetting, 'the resetting one');
-  const restarted = {
-    get messages() {
-      return [...former, ...restarting.messages];
-    },
-  };
-  await waitForLog(honeyport, restarted, 'the restarting one');
-  await waitForLog(honeyport, babbling, 'the babbling one');
-  await waitForLog(honeyport, slow, 'the slow one');
-  assert.deepEqual(compareLogWithManifest(honeyport.lines(), established), NOTHING);
-  assert.doesNotMatch(honeyport.stderr(), / lacks /);
 });
 
 /** About 200 KB a second. */
@@ -246,42 +291,6 @@ test('a receiver without the right certificate is sent nothing, and the reason i
   await waitForLog(honeyport, demanding, 'the demanding one');
   assert.deepEqual(new Set(clients), new Set(['client']));
   for (const receiver of receivers) assert.deepEqual(receiver.messages, []);
-});
-
-test('a receiver that vanishes without a word is noticed, and lacks nothing when it is back', async (context) => {
-  const cleanUp = cleanUpAfter(context);
-  const network = createNetwork();
-  cleanUp(network.dispose);
-  const { sensor, attacker } = network;
-  const script = `const {createServer}=require('node:net');
-    createServer((socket)=>socket.on('data',(bytes)=>process.stdout.write(bytes)).on('error',()=>{})).listen(6514,'${attacker.ipv4}')`;
-  const child = network.spawn(attacker, [process.execPath, '-e', script], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const received = { text: '' };
-  child.stdout!.setEncoding('latin1').on('data', (text: string) => {
-    received.text += text;
-  });
-  const config = configuration([`{ address: "tcp://${attacker.ipv4}:6514", framing: lf }`]);
-  const honeyport = await startHoneyport({ config, namespace: sensor.namespace });
-  cleanUp(() => honeyport.stop());
-  const receiver = {
-    get messages() {
-      return received.text.split('\n').slice(0, -1);
-    },
-  };
-  const one = () => network.connect({ from: attacker.ipv4, to: sensor.ipv4, port: PORT });
-  assert.equal(await one(), 'open');
-  await waitForLog(honeyport, receiver, 'the receiver');
-  const nft = (rules: string) => network.run(attacker, ['nft', '-f', '-'], { input: rules });
-  const drop = nft(
-    'table inet away { chain in { type filter hook input priority -300; tcp dport 6514 drop; }; }',
-  );
-  assert.equal(drop.code, 0, drop.stderr);
-  assert.equal(await one(), 'open');
-  await honeyport.waitForStderr(/cannot send to \S+: /, 60_000);
-  nft('delete table inet away');
-  await waitForLog(honeyport, receiver, 'the receiver that was away');
 });
 
 test('a reload keeps the receiver that stays, ends the one that goes, and is refused with a bad certificate', async (context) => {
