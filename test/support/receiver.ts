@@ -97,16 +97,26 @@ function split(text: string, framing: ReceiverOptions['framing'] = 'octet-counti
   return [messages, text.slice(at)];
 }
 
+export interface DatagramReceiver extends Pick<Receiver, 'port' | 'messages' | 'stop'> {
+  /** Source ports, one for each socket that sent. */
+  readonly senders: ReadonlySet<number>;
+}
+
 /** The same for datagrams. */
-export async function startDatagramReceiver(): Promise<Pick<Receiver, 'port' | 'messages' | 'stop'>> {
+export async function startDatagramReceiver(): Promise<DatagramReceiver> {
   const messages: string[] = [];
   const socket = createSocket({ type: 'udp4', recvBufferSize: 4 << 20 });
-  socket.on('message', (bytes) => messages.push(bytes.toString('latin1')));
+  const senders = new Set<number>();
+  socket.on('message', (bytes, { port }) => {
+    messages.push(bytes.toString('latin1'));
+    senders.add(port);
+  });
   socket.bind(0, '127.0.0.1');
   await once(socket, 'listening');
   return {
     port: socket.address().port,
     messages,
+    senders,
     stop: () => new Promise((resolve) => socket.close(() => resolve())),
   };
 }
