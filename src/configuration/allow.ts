@@ -4,7 +4,7 @@ import { isMapping } from './mapping.ts';
 import { type PortRange, readPortRange } from './ports.ts';
 import { printable } from './printable.ts';
 import type { Fault, Path } from './problem.ts';
-import { ALLOW_SOURCE_PATTERN, ALLOW_UNTIL_PATTERN } from './schema.ts';
+import { ALLOW_SOURCE_PATTERN, ALLOW_UNTIL_PATTERN } from './schema-allow.ts';
 
 /** An item of `allow` as the schema has it. */
 export type AllowItem = string | AllowSource | { readonly file: string };

@@ -11,7 +11,7 @@ import type {
 import { nameOfPorts } from './decoys.ts';
 import { durationMs } from './duration.ts';
 import { portsOf, readPortRange } from './ports.ts';
-import { DEFAULTS } from './schema.ts';
+import { DEFAULTS } from './schema-nodes.ts';
 import { receiverOf, type SyslogItem } from './syslog.ts';
 
 /** What a file says once it has passed the schema and the checks of decoys: the available keys. */

@@ -1,5 +1,5 @@
 import { expectedGot, type Fault, type Path } from './problem.ts';
-import type { SchemaNode } from './schema.ts';
+import type { SchemaNode } from './schema-nodes.ts';
 import { suggestKey } from './suggest.ts';
 
 /** What ajv, with `verbose`, says of one keyword that a value breaks. */

@@ -9,7 +9,7 @@ import { decoyFaults } from './decoys.ts';
 import { type Parsed, ParseError, parseYaml } from './parse.ts';
 import { type Fault, faultText, type Path, type Problem, problemLines } from './problem.ts';
 import { readBounded } from './read.ts';
-import { DEFAULTS } from './schema.ts';
+import { DEFAULTS } from './schema-nodes.ts';
 import { syslogFaults } from './syslog.ts';
 import { schemaFaults } from './validate.ts';
 

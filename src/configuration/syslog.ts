@@ -3,7 +3,7 @@ import type { Facility, SyslogFormat } from '../format/syslog.ts';
 import type { SyslogReceiver, SyslogTarget, TlsFiles } from './configuration.ts';
 import { isMapping } from './mapping.ts';
 import { expectedGot, type Fault, type Path } from './problem.ts';
-import { DEFAULTS } from './schema.ts';
+import { DEFAULTS } from './schema-nodes.ts';
 
 /** An item of `log.syslog` as the schema has it. */
 export interface SyslogItem {

@@ -1,7 +1,8 @@
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import { explain, type SchemaError } from './explain.ts';
 import type { Fault } from './problem.ts';
-import { CONFIGURATION_SCHEMA, type SchemaNode } from './schema.ts';
+import { CONFIGURATION_SCHEMA } from './schema.ts';
+import type { SchemaNode } from './schema-nodes.ts';
 
 /** Everything in which a parsed file differs from the schema, and each use of what is not available yet. */
 export function schemaFaults(value: unknown): Fault[] {

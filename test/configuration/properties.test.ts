@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { stringify } from 'yaml';
 import { brief } from '../../src/configuration/printable.ts';
-import { CONFIGURATION_SCHEMA, type SchemaNode } from '../../src/configuration/schema.ts';
+import { CONFIGURATION_SCHEMA } from '../../src/configuration/schema.ts';
+import type { SchemaNode } from '../../src/configuration/schema-nodes.ts';
 import { problemsOf } from './support.ts';
 
 /** problemsOf lets through what is no ConfigurationError. */

@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { loadConfiguration } from '../../src/configuration/load.ts';
-import { CONFIGURATION_SCHEMA, type SchemaNode } from '../../src/configuration/schema.ts';
+import { CONFIGURATION_SCHEMA } from '../../src/configuration/schema.ts';
+import type { SchemaNode } from '../../src/configuration/schema-nodes.ts';
 import { schemaFaults } from '../../src/configuration/validate.ts';
 import { problemsOf } from './support.ts';
 

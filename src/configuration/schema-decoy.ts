@@ -1,0 +1,147 @@
+import {
+  duration,
+  filePath,
+  mapping,
+  network,
+  orOffUntilBuilt,
+  port,
+  portList,
+  portOrRange,
+  portRange,
+} from './schema-nodes.ts';
+
+const banner = orOffUntilBuilt(
+  {
+    anyOf: [
+      { type: 'string', maxLength: 4096, expected: 'a text of at most 4096 characters' },
+      mapping('a mapping with the key file', { file: filePath }, ['file']),
+    ],
+    expected: 'a text or a mapping with the key file',
+  },
+  {
+    title: 'Banner',
+    description: 'What the decoy sends as soon as a peer has connected: a text, or the file that has it.',
+    examples: ['SSH-2.0-OpenSSH_9.6\r\n', { file: '/etc/honeyport/ssh.banner' }],
+  },
+);
+
+const capture = orOffUntilBuilt(
+  { type: 'integer', minimum: 1, maximum: 65_536, expected: 'a number of bytes between 1 and 65536' },
+  {
+    title: 'Capture',
+    description: 'Bytes of what the peer sends that are recorded as a data event.',
+    examples: [512],
+  },
+);
+
+const hold = orOffUntilBuilt(duration, {
+  title: 'Hold',
+  description: 'The longest that a conversation lasts.',
+  examples: ['10s'],
+});
+
+const response = orOffUntilBuilt(
+  mapping(
+    'a mapping with the keys command and timeout',
+    {
+      command: {
+        title: 'Command',
+        description: 'The program, by its absolute path, and its arguments; no shell is between.',
+        examples: [['/etc/honeyport/response.sh']],
+        type: 'array',
+        items: { type: 'string', maxLength: 4095, expected: 'a text' },
+        minItems: 1,
+        expected: 'a list of a program and its arguments',
+      },
+      timeout: {
+        ...duration,
+        title: 'Time limit',
+        description: 'How long the program may run.',
+        default: '5s',
+        examples: ['5s'],
+      },
+    },
+    ['command'],
+  ),
+  {
+    title: 'Response',
+    description: 'A program whose output answers the peer.',
+    examples: [{ command: ['/etc/honeyport/response.sh'], timeout: '5s' }],
+  },
+);
+
+const tarpit = orOffUntilBuilt(
+  { type: 'boolean', expected: 'true or false' },
+  {
+    title: 'Tarpit',
+    description: 'Keeps the peer busy with a slow answer for as long as it stays.',
+    default: false,
+    examples: [true],
+  },
+);
+
+const proxyProtocol = orOffUntilBuilt(
+  { type: 'array', items: network, minItems: 1, expected: 'a list of networks such as 10.0.0.0/8' },
+  {
+    title: 'PROXY protocol',
+    description: 'Proxies that may name the true peer in a PROXY protocol header, by address or network.',
+    examples: [['10.0.0.0/8']],
+  },
+);
+
+const except = orOffUntilBuilt(
+  {
+    type: 'array',
+    items: {
+      anyOf: [...(portOrRange.anyOf ?? []), { const: 'ephemeral', expected: 'ephemeral' }],
+      expected: 'a port, a range such as 5900-5910, or ephemeral',
+    },
+    expected: 'a list of ports, ranges and ephemeral',
+  },
+  {
+    title: 'Except',
+    description: 'Ports that `ports: unused` leaves alone. What is written here replaces the default.',
+    default: [80, 113, 443, 'ephemeral'],
+    examples: [[80, 113, 443, 'ephemeral']],
+  },
+);
+
+export const decoy = mapping(
+  'a mapping with the key ports',
+  {
+    name: {
+      title: 'Name',
+      description:
+        'Stands in each line of the log as decoy=. No two decoys share one. Without it, port- and the first port.',
+      examples: ['ssh'],
+      type: 'string',
+      pattern: '^[a-z0-9._-]{1,32}$',
+      expected: '1 to 32 of the characters a-z 0-9 . _ -',
+    },
+    ports: {
+      title: 'Ports',
+      description:
+        'A port, a range, or a list of them. `unused` is every TCP port that no local service uses; not available yet.',
+      examples: [22, '5900-5910', [23, 2323, '5900-5910']],
+      anyOf: [port, portRange, portList, { const: 'unused', expected: 'unused' }],
+      expected: 'a port, a range such as 5900-5910, or a list of them',
+      notAvailableYet: ['unused'],
+    },
+    address: {
+      title: 'Address',
+      description:
+        'The local address to listen on; 0.0.0.0 is all of IPv4, :: all of IPv6. Without it, all addresses of both families.',
+      examples: ['192.0.2.10', '2001:db8::10'],
+      type: 'string',
+      expected: 'an IPv4 or IPv6 address',
+    },
+    banner,
+    capture,
+    hold,
+    response,
+    tarpit,
+    proxy_protocol: proxyProtocol,
+    except,
+  },
+  ['ports'],
+);
