@@ -419,7 +419,7 @@ test('where datagrams go is asked anew now and then, and none is lost or sent tw
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   assert.deepEqual(idsOf(receiver.messages), idsUpTo(200));
-  assert.ok(receiver.senders.size > 1);
+  assert.notEqual(receiver.senders.size, 1);
 });
 
 test('a proxy before a receiver that is away costs no event, and is said once', async (context) => {
