@@ -2,30 +2,38 @@ import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 
 import { ConfigurationError, messageOf } from '../errors.ts';
 import { printable } from './printable.ts';
 
+/** What to do about some errno codes. */
+type Hints = Readonly<Record<string, string>>;
+
+/** Why a regular file is refused before it is read, and what to do about it. */
+export type RefuseFile = (stats: Stats) => { readonly message: string; readonly hint: string } | undefined;
+
 /**
  * The bytes of a regular file of at most `mostMebibytes`. Never waits: a FIFO or a device is refused, not read.
  *
- * @param hints what to do about some errno codes
  * @throws ConfigurationError `FILE: no such file` and the like, with what to do about it
  */
 export function readBounded(
   file: string,
   mostMebibytes: number,
-  hints: Readonly<Record<string, string>> = {},
+  hints: Hints = {},
+  refuse: RefuseFile = () => undefined,
 ): Uint8Array {
   try {
-    return readFile(file, mostMebibytes);
+    return readFile(file, mostMebibytes, refuse);
   } catch (error) {
     throw error instanceof ConfigurationError ? error : unreadable(file, error, hints);
   }
 }
 
-function readFile(file: string, mostMebibytes: number): Uint8Array {
+function readFile(file: string, mostMebibytes: number, refuse: RefuseFile): Uint8Array {
   // Without O_NONBLOCK, opening a FIFO waits for somebody to write to it.
   const descriptor = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
   try {
     const stats = fstatSync(descriptor);
     if (!stats.isFile()) throw refusal(file, `expected a regular file, got ${kindOf(stats)}`);
+    const refused = refuse(stats);
+    if (refused !== undefined) throw refusal(file, refused.message, refused.hint);
     return readAll(file, descriptor, mostMebibytes);
   } finally {
     closeSync(descriptor);
@@ -61,11 +69,7 @@ const REASONS: Readonly<Record<string, string>> = {
   ERR_INVALID_ARG_VALUE: 'not the name of a file',
 };
 
-function unreadable(
-  file: string,
-  error: unknown,
-  hints: Readonly<Record<string, string>>,
-): ConfigurationError {
+function unreadable(file: string, error: unknown, hints: Hints): ConfigurationError {
   const code = String((error as NodeJS.ErrnoException).code);
   return refusal(file, REASONS[code] ?? `cannot be read: ${messageOf(error)}`, hints[code]);
 }

@@ -23,6 +23,11 @@ export interface SchemaNode {
   readonly notAvailableYet?: true | readonly string[];
 }
 
+/** A whole file's schema: what `honeyport schema` prints. */
+export interface RootSchema extends SchemaNode {
+  readonly $schema: string;
+}
+
 /** Defaults of the keys that are available; the schema names them, and loading fills them in. */
 export const DEFAULTS = {
   logPath: '/var/log/honeyport/honeyport.log',
@@ -59,6 +64,15 @@ export const portList: SchemaNode = {
   items: portOrRange,
   minItems: 1,
   expected: 'at least one port',
+};
+
+export const sensor: SchemaNode = {
+  title: 'Sensor',
+  description: "The name of this host in every line of the log. Without it, the host's name.",
+  examples: ['web-1'],
+  type: 'string',
+  pattern: '^[A-Za-z0-9._-]{1,255}$',
+  expected: '1 to 255 of the characters A-Z a-z 0-9 . _ -',
 };
 
 export const absolutePath: SchemaNode = {

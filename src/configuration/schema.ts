@@ -1,12 +1,7 @@
 import { allow, brake, guard } from './schema-allow.ts';
 import { decoy } from './schema-decoy.ts';
 import { log } from './schema-log.ts';
-import { DEFAULTS, mapping, orOffUntilBuilt, rate, type SchemaNode } from './schema-nodes.ts';
-
-/** What `honeyport schema` prints. */
-export interface RootSchema extends SchemaNode {
-  readonly $schema: string;
-}
+import { DEFAULTS, mapping, orOffUntilBuilt, type RootSchema, rate, sensor } from './schema-nodes.ts';
 
 const limits = mapping('a mapping of limits', {
   conversations: orOffUntilBuilt(
@@ -95,14 +90,7 @@ export const CONFIGURATION_SCHEMA: RootSchema = {
   ...mapping(
     'a mapping with the key decoys',
     {
-      sensor: {
-        title: 'Sensor',
-        description: "The name of this host in every line of the log. Without it, the host's name.",
-        examples: ['web-1'],
-        type: 'string',
-        pattern: '^[A-Za-z0-9._-]{1,255}$',
-        expected: '1 to 255 of the characters A-Z a-z 0-9 . _ -',
-      },
+      sensor,
       decoys: {
         title: 'Decoys',
         description: 'Groups of ports that share a behaviour.',

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
+import { createBackOff } from '../back-off.ts';
 import type { SyslogReceiver, SyslogTarget } from '../configuration/configuration.ts';
 import { resolveHostName } from '../resolve-host-name.ts';
-import { createBackOff } from './back-off.ts';
 import { openTcp, openUdp } from './client-wire.ts';
 import { ClosedByReceiver, type SocketOptions } from './stream.ts';
 import { openTls, openUnix } from './stream-wire.ts';

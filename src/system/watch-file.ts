@@ -1,5 +1,5 @@
 import { realpathSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { basename, resolve } from 'node:path';
 import { watch } from 'chokidar';
 
 export interface FileWatch {
@@ -32,6 +32,23 @@ export async function watchFile({ path, onChange, onGone, onTrouble }: WatchFile
     awaitWriteFinish: { stabilityThreshold: SETTLE_MS, pollInterval: SETTLE_MS / 4 },
   });
   watcher.on('add', onChange).on('change', onChange).on('unlink', onGone);
+  watcher.on('error', (error) => onTrouble(error as Error));
+  await new Promise<void>((ready) => watcher.once('ready', ready));
+  return { close: () => watcher.close() };
+}
+
+/**
+ * Watches the files right within a directory, which may come to be later, but for those whose name begins with a dot.
+ * For files that are replaced by renaming: what is being written is told as it is. Resolves once changes are seen.
+ */
+export async function watchDirectory({
+  path,
+  onChange,
+  onTrouble,
+}: Omit<WatchFileOptions, 'onGone'>): Promise<FileWatch> {
+  const isHidden = (name: string) => name !== path && basename(name).startsWith('.');
+  const watcher = watch(path, { ignoreInitial: true, depth: 0, ignored: isHidden });
+  watcher.on('add', onChange).on('change', onChange).on('unlink', onChange);
   watcher.on('error', (error) => onTrouble(error as Error));
   await new Promise<void>((ready) => watcher.once('ready', ready));
   return { close: () => watcher.close() };

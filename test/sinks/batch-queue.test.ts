@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { createBackOff } from '../../src/sinks/back-off.ts';
+import { createBackOff } from '../../src/back-off.ts';
 import { createBatchQueue } from '../../src/sinks/batch-queue.ts';
 import { type Batch, pack } from '../../src/sinks/wire.ts';
 

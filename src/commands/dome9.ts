@@ -1,0 +1,100 @@
+import type { Command } from 'commander';
+import {
+  DEFAULT_DOME9_FILE,
+  type Dome9Configuration,
+  loadDome9Configuration,
+} from '../configuration/dome9.ts';
+import { UserError } from '../errors.ts';
+import { watchFile } from '../system/watch-file.ts';
+import type { CommandContext } from './context.ts';
+
+interface Dome9Options {
+  readonly config?: string;
+  readonly dryRun?: true;
+}
+
+export function addDome9Command(program: Command, context: CommandContext): void {
+  const command = program
+    .command('dome9')
+    .description(
+      "Keep a Dome9 (Check Point CloudGuard) account's IP list in step with fail2ban's bans, until SIGTERM or SIGINT.",
+    )
+    .option(CONFIGURATION_OPTION, CONFIGURATION_OPTION_HELP)
+    .option('--dry-run', 'only tell what would be changed in the account')
+    .addHelpText('after', HELP)
+    .action(({ config, dryRun }: Dome9Options) =>
+      (dryRun === true ? preview : keep)(loader(config), context),
+    );
+  command
+    .command('status')
+    .description('Tell what is wanted, what the account has, the last sync and the last error.')
+    .option(CONFIGURATION_OPTION, CONFIGURATION_OPTION_HELP)
+    .addHelpText('after', STATUS_HELP)
+    .action((_options: unknown, status: Command) =>
+      tellStatus(loader(status.optsWithGlobals<Dome9Options>().config), context),
+    );
+}
+
+const CONFIGURATION_OPTION = '-c, --config <file>';
+const CONFIGURATION_OPTION_HELP = `configuration file (default: ${DEFAULT_DOME9_FILE})`;
+
+const HELP = `
+The key is read from the file, which nobody else may read, or from DOME9_ACCESS_ID and DOME9_SECRET_KEY.
+Signals: SIGHUP reads the configuration again and tries at once; SIGTERM and SIGINT stop.
+Exit codes: 0 stopped in order, 1 the account could not be asked (--dry-run), 2 usage or configuration error.`;
+
+const STATUS_HELP = `
+Exit codes: 0 all is well, 1 the service does not run or has an error, 2 usage or configuration error.`;
+
+/** @throws UserError when the option is empty, as from a variable that is not set */
+function loader(file: string | undefined): () => Dome9Configuration {
+  if (file === '') throw new UserError('--config: expected the name of a file, got ""');
+  return () => loadDome9Configuration(file, process.env);
+}
+
+async function keep(load: () => Dome9Configuration, { version, voice }: CommandContext): Promise<void> {
+  const stopped = firstOf(['SIGTERM', 'SIGINT']);
+  // loaded when it is asked for: the HTTP client would take memory of the running listener
+  const { startDome9Service } = await import('../dome9/service.ts');
+  const service = await startDome9Service({ load, voice, version });
+  process.on('SIGHUP', service.reload);
+  const { file, api, list, url, state } = service.configuration;
+  voice.say(`version ${version}, configuration: ${file ?? 'the environment'}`);
+  voice.say(`${api === 'v2' ? `list ${list}` : 'the v1 blacklist'} at ${url} is kept in step with ${state}`);
+  const watch = file === undefined ? undefined : await watchConfiguration(file, service.reload, voice);
+  await stopped;
+  await watch?.close();
+  await service.stop();
+  process.exit();
+}
+
+function watchConfiguration(file: string, reload: () => void, voice: CommandContext['voice']) {
+  return watchFile({
+    path: file,
+    onChange: reload,
+    onGone: () => voice.warning(`${file} is gone: the configuration read before runs on`),
+    onTrouble: (error) =>
+      voice.warning(`${file} is not watched (${error.message}): send SIGHUP after a change`),
+  });
+}
+
+async function preview(
+  load: () => Dome9Configuration,
+  { version, voice, print }: CommandContext,
+): Promise<void> {
+  const { previewChanges } = await import('../dome9/preview.ts');
+  print(await previewChanges({ configuration: load(), version, onNotice: voice.warning }));
+}
+
+async function tellStatus(load: () => Dome9Configuration, { print }: CommandContext): Promise<void> {
+  const { describeStatus } = await import('../dome9/status.ts');
+  const { text, isWell } = describeStatus(load(), Date.now());
+  print(text);
+  if (!isWell) process.exitCode = 1;
+}
+
+function firstOf(signals: readonly NodeJS.Signals[]): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    for (const signal of signals) process.on(signal, () => resolve(signal));
+  });
+}

@@ -1,0 +1,40 @@
+import type { Dome9Configuration } from '../configuration/dome9.ts';
+import { openApi } from './api.ts';
+import { createBlacklist } from './blacklist.ts';
+import { createIpList } from './ip-list.ts';
+import { openStateFile } from './state-file.ts';
+import type { Target } from './target.ts';
+
+/** The account that a configuration names. */
+export interface Account {
+  readonly target: Target;
+  /** Calls sent so far. */
+  readonly calls: number;
+  /** Breaks off what is under way. */
+  close(): Promise<void>;
+}
+
+/**
+ * @param onNotice is told what the user ought to know once
+ * @throws UserError when a file that it names cannot be used
+ */
+export function openAccount(
+  configuration: Dome9Configuration,
+  version: string,
+  onNotice: (message: string) => void,
+): Account {
+  const { url, key, ca, sensor, list, maxItems, state } = configuration;
+  const api = openApi({ url, key, ca, version });
+  const common = { api, sensor, maxItems, onNotice };
+  const target =
+    configuration.api === 'v2'
+      ? createIpList({ ...common, name: list })
+      : createBlacklist({ ...common, record: openStateFile(`${state}/posted.json`), now: Date.now });
+  return {
+    target,
+    get calls() {
+      return api.calls;
+    },
+    close: () => api.close(),
+  };
+}

@@ -1,0 +1,173 @@
+import type { Api } from './api.ts';
+import { ApiError } from './api-error.ts';
+import { isDone, type ListItem, type ListPlan, planList } from './plan.ts';
+import type { Outcome, Target } from './target.ts';
+import type { Want } from './want.ts';
+
+export interface IpListOptions {
+  readonly api: Api;
+  readonly name: string;
+  readonly sensor: string;
+  readonly maxItems: number;
+  /** Says what the user ought to know once. */
+  readonly onNotice: (message: string) => void;
+}
+
+/** Between two of our looks somebody else may write: more often than that, and it has to wait. */
+const MOST_ROUNDS = 3;
+
+/** An IP list of the v2 API. It has neither calls for items nor a version: a list is read and replaced as a whole. */
+export function createIpList({ api, name, sensor, maxItems, onNotice }: IpListOptions): Target {
+  /** Where the list was last time. */
+  let id: string | undefined;
+  /** The documentation does not say whether a list takes IPv6. */
+  let takesIpv6 = true;
+  const planOf = (list: IpList | undefined, wants: readonly Want[]) =>
+    planList(list?.items ?? [], takesIpv6 ? wants : wants.filter(isIpv4), { sensor, maxItems });
+
+  return {
+    async converge(wants) {
+      try {
+        return await bring(wants);
+      } catch (error) {
+        if (!takesIpv6 || wants.every(isIpv4) || !isRefusal(error)) throw error;
+        return bringWithoutIpv6(wants, error);
+      }
+    },
+    async preview(wants) {
+      return planOf(await find(), wants);
+    },
+  };
+
+  async function bring(wants: readonly Want[]): Promise<Outcome> {
+    const skipped = takesIpv6 ? 0 : wants.filter((want) => !isIpv4(want)).length;
+    let list = (await find()) ?? (await create(wants));
+    for (let round = 1; ; round++) {
+      const plan = planOf(list, wants);
+      if (isDone(plan)) return outcomeOf(plan, skipped);
+      if (round > MOST_ROUNDS)
+        throw new ApiError('unavailable', `list ${name} does not stay as it is written`);
+      await replace(list, plan);
+      list = await read(list.id);
+    }
+  }
+
+  /** Where IPv6 was not what the refusal was about, that one is the error. */
+  async function bringWithoutIpv6(wants: readonly Want[], refusal: ApiError): Promise<Outcome> {
+    takesIpv6 = false;
+    try {
+      const outcome = await bring(wants);
+      onNotice(`the list does not take IPv6 addresses, which are left out: ${refusal.message}`);
+      return outcome;
+    } catch (error) {
+      takesIpv6 = true;
+      throw isRefusal(error) ? refusal : error;
+    }
+  }
+
+  async function find(): Promise<IpList | undefined> {
+    if (id !== undefined) {
+      try {
+        return await read(id);
+      } catch (error) {
+        if (!isMissing(error)) throw error;
+        id = undefined;
+      }
+    }
+    const found = parseLists(await api.send({ method: 'GET', path: '/v2/IpList' }), name);
+    if (found.length > 1) onNotice(`the account has ${found.length} lists ${name}; the first one is used`);
+    id = found[0]?.id;
+    return found[0];
+  }
+
+  /** Also empty: a rule of the account must refer to it before it can block anything. */
+  async function create(wants: readonly Want[]): Promise<IpList> {
+    const { items } = planOf(undefined, wants);
+    const json = { name, description: `Kept by honeyport of ${sensor}`, items };
+    const created = parseList(
+      parseJson(await api.send({ method: 'POST', path: '/v2/IpList', body: { json } })),
+    );
+    id = created.id;
+    return read(created.id);
+  }
+
+  async function read(listId: string): Promise<IpList> {
+    return parseList(parseJson(await api.send({ method: 'GET', path: pathOf(listId) })));
+  }
+
+  async function replace(list: IpList, { items }: ListPlan): Promise<void> {
+    const json = { description: list.description, items };
+    try {
+      await api.send({ method: 'PUT', path: pathOf(list.id), body: { json } });
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+      throw new ApiError('unavailable', `list ${name} was deleted as it was written`);
+    }
+  }
+}
+
+function isRefusal(error: unknown): error is ApiError {
+  return error instanceof ApiError && error.failure === 'refused';
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof ApiError && error.failure === 'missing';
+}
+
+function isIpv4({ ip }: Want): boolean {
+  return !ip.includes(':');
+}
+
+function outcomeOf({ present, leftOut, foreign }: ListPlan, skipped: number): Outcome {
+  return { present, leftOut: leftOut + skipped, foreign, isUnfinished: false };
+}
+
+interface IpList {
+  readonly id: string;
+  readonly name: string;
+  readonly description: string;
+  readonly items: readonly ListItem[];
+}
+
+function pathOf(id: string): string {
+  return `/v2/IpList/${encodeURIComponent(id)}`;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw unexpected('JSON');
+  }
+}
+
+/** Those of that name; of the others nothing is expected. */
+function parseLists(text: string, name: string): IpList[] {
+  const lists = parseJson(text);
+  if (!Array.isArray(lists)) throw unexpected('a list of IP lists');
+  return lists.filter((list) => list?.name === name).map(parseList);
+}
+
+/** Whatever else stands in an item is kept, and sent back as it came. */
+function parseList(value: unknown): IpList {
+  const { id, name, description, items } = (value ?? {}) as Record<string, unknown>;
+  if (typeof id !== 'string' && typeof id !== 'number') throw unexpected('an IP list with an id');
+  if (typeof name !== 'string') throw unexpected('an IP list with a name');
+  const all = items ?? [];
+  if (!Array.isArray(all) || !all.every(isItem)) throw unexpected('an IP list with items that have an ip');
+  return {
+    id: String(id),
+    name,
+    description: typeof description === 'string' ? description : '',
+    items: all,
+  };
+}
+
+function isItem(value: unknown): value is ListItem {
+  return typeof value === 'object' && value !== null && typeof (value as { ip?: unknown }).ip === 'string';
+}
+
+/** Nothing is written to what cannot be read. */
+function unexpected(what: string): ApiError {
+  return new ApiError('unexpected', `the answer is not ${what}: is url the one of the API?`);
+}

@@ -1,0 +1,72 @@
+import type { Dome9Configuration } from '../configuration/dome9.ts';
+import { UserError } from '../errors.ts';
+import { reportUserError, type Voice } from '../voice.ts';
+import { openAccount } from './account.ts';
+import { type Keeper, startKeeper, type Timing } from './keeper.ts';
+import { targetName } from './status.ts';
+
+/** Keeps an account in step with what fail2ban's action has recorded. */
+export interface Dome9Service {
+  /** In force; another one after a reload. */
+  readonly configuration: Dome9Configuration;
+  /** Reads the configuration again, all or nothing, and tries at once. */
+  reload(): void;
+  /** Breaks off what is under way. */
+  stop(): Promise<void>;
+}
+
+export interface Dome9ServiceOptions {
+  /** @throws UserError */
+  readonly load: () => Dome9Configuration;
+  readonly voice: Voice;
+  readonly version: string;
+  readonly timing?: Partial<Timing>;
+}
+
+/**
+ * Starts it; changes are seen once it resolves, and the first attempt is under way.
+ *
+ * @throws UserError when the configuration cannot be used
+ */
+export async function startDome9Service(options: Dome9ServiceOptions): Promise<Dome9Service> {
+  const { load, voice, version, timing = {} } = options;
+  const first = load();
+  let keeper = await startKeeper({ configuration: first, account: open(first), voice, timing });
+  let reloading = Promise.resolve();
+  return {
+    get configuration() {
+      return keeper.configuration;
+    },
+    reload() {
+      reloading = reloading.then(replace);
+    },
+    async stop() {
+      await reloading;
+      await keeper.stop();
+    },
+  };
+
+  function open(configuration: Dome9Configuration) {
+    const said = new Set<string>();
+    return openAccount(configuration, version, (message) => {
+      if (!said.has(message)) voice.warning(message);
+      said.add(message);
+    });
+  }
+
+  async function replace(): Promise<void> {
+    let next: Pick<Keeper, 'configuration' | 'account'>;
+    try {
+      const configuration = load();
+      next = { configuration, account: open(configuration) };
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      reportUserError(voice, error);
+      voice.say('the configuration read before runs on');
+      return;
+    }
+    await keeper.stop();
+    keeper = await startKeeper({ ...next, voice, timing });
+    voice.say(`the configuration was read again: ${targetName(next.configuration)}`);
+  }
+}
