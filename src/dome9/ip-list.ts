@@ -30,18 +30,25 @@ export function createIpList({ api, name, sensor, maxItems, onNotice }: IpListOp
       try {
         return await bring(wants);
       } catch (error) {
+        if (isMissing(error) && id !== undefined) {
+          id = undefined;
+          throw new ApiError('unavailable', `list ${name} was deleted meanwhile: ${error.message}`);
+        }
         if (!takesIpv6 || wants.every(isIpv4) || !isRefusal(error)) throw error;
         return bringWithoutIpv6(wants, error);
       }
     },
     async preview(wants) {
-      return planOf(await find(), wants);
+      return planOf((await find())[0], wants);
     },
   };
 
   async function bring(wants: readonly Want[]): Promise<Outcome> {
     const skipped = takesIpv6 ? 0 : wants.filter((want) => !isIpv4(want)).length;
-    let list = (await find()) ?? (await create(wants));
+    const [first, ...others] = await find();
+    for (const other of others) await takeOwnOut(other);
+    let list = first ?? (await create());
+    id = list.id;
     for (let round = 1; ; round++) {
       const plan = planOf(list, wants);
       if (isDone(plan)) return outcomeOf(plan, skipped);
@@ -65,30 +72,32 @@ export function createIpList({ api, name, sensor, maxItems, onNotice }: IpListOp
     }
   }
 
-  async function find(): Promise<IpList | undefined> {
+  /** The list as it was found last time; else all of that name, the one to use first. */
+  async function find(): Promise<IpList[]> {
     if (id !== undefined) {
       try {
-        return await read(id);
+        return [await read(id)];
       } catch (error) {
         if (!isMissing(error)) throw error;
         id = undefined;
       }
     }
-    const found = parseLists(await api.send({ method: 'GET', path: '/v2/IpList' }), name);
-    if (found.length > 1) onNotice(`the account has ${found.length} lists ${name}; the first one is used`);
-    id = found[0]?.id;
-    return found[0];
+    const lists = parseLists(await api.send({ method: 'GET', path: '/v2/IpList' }), name);
+    if (lists.length > 1)
+      onNotice(`the account has ${lists.length} lists ${name}: delete all but ${lists[0]!.id}`);
+    return lists;
   }
 
-  /** Also empty: a rule of the account must refer to it before it can block anything. */
-  async function create(wants: readonly Want[]): Promise<IpList> {
-    const { items } = planOf(undefined, wants);
-    const json = { name, description: `Kept by honeyport of ${sensor}`, items };
-    const created = parseList(
-      parseJson(await api.send({ method: 'POST', path: '/v2/IpList', body: { json } })),
-    );
-    id = created.id;
-    return read(created.id);
+  /** A call to make the list that was given up may have been carried out later: what it left must not block for ever. */
+  async function takeOwnOut(other: IpList): Promise<void> {
+    const plan = planOf(other, []);
+    if (!isDone(plan)) await replace(other, plan);
+  }
+
+  /** A rule of the account must refer to it before it can block anything, so it is made as soon as possible. */
+  async function create(): Promise<IpList> {
+    const json = { name, description: `Kept by honeyport of ${sensor}`, items: [] };
+    return parseList(parseJson(await api.send({ method: 'POST', path: '/v2/IpList', body: { json } })));
   }
 
   async function read(listId: string): Promise<IpList> {
@@ -97,12 +106,7 @@ export function createIpList({ api, name, sensor, maxItems, onNotice }: IpListOp
 
   async function replace(list: IpList, { items }: ListPlan): Promise<void> {
     const json = { description: list.description, items };
-    try {
-      await api.send({ method: 'PUT', path: pathOf(list.id), body: { json } });
-    } catch (error) {
-      if (!isMissing(error)) throw error;
-      throw new ApiError('unavailable', `list ${name} was deleted as it was written`);
-    }
+    await api.send({ method: 'PUT', path: pathOf(list.id), body: { json } });
   }
 }
 
@@ -110,7 +114,7 @@ function isRefusal(error: unknown): error is ApiError {
   return error instanceof ApiError && error.failure === 'refused';
 }
 
-function isMissing(error: unknown): boolean {
+function isMissing(error: unknown): error is ApiError {
   return error instanceof ApiError && error.failure === 'missing';
 }
 
@@ -141,11 +145,14 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** Those of that name; of the others nothing is expected. */
+/** Those of that name, the oldest first where ids rise; of the others nothing is expected. */
 function parseLists(text: string, name: string): IpList[] {
   const lists = parseJson(text);
   if (!Array.isArray(lists)) throw unexpected('a list of IP lists');
-  return lists.filter((list) => list?.name === name).map(parseList);
+  return lists
+    .filter((list) => list?.name === name)
+    .map(parseList)
+    .sort((one, other) => one.id.localeCompare(other.id, 'en', { numeric: true }));
 }
 
 /** Whatever else stands in an item is kept, and sent back as it came. */

@@ -1,0 +1,311 @@
+import assert from 'node:assert/strict';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { describeStatus } from '../../src/dome9/status.ts';
+import type { Fault } from '../support/dome9-api.ts';
+import { manyAddresses, recordBans, setDome9Stage } from '../support/dome9-service.ts';
+import { waitFor } from '../support/wait.ts';
+
+const [A, B, C] = ['192.0.2.1', '192.0.2.2', '2001:db8::3'] as const;
+const FOREIGN = { ip: '203.0.113.9', comment: 'the office', owner: 'somebody' };
+const seconds = () => Math.floor(Date.now() / 1000);
+
+// each waits for most of its time
+describe('the service', { concurrency: true }, () => {
+  test('what is recorded is in the list, and out of it when it is no longer', async (context) => {
+    const { state, waitForItems } = await setDome9Stage(context, { bans: [{ ip: A }, { ip: C }] });
+    await waitForItems([A, C]);
+    recordBans(state, [{ ip: C }, { ip: B }]);
+    await waitForItems([B, C]);
+    recordBans(state, []);
+    await waitForItems([]);
+  });
+
+  test('what several jails want is in the list until the last of them lets it go', async (context) => {
+    const { state, waitForItems } = await setDome9Stage(context, { bans: [{ ip: A }] });
+    recordBans(state, [{ ip: A }, { ip: B }], 'sshd');
+    await waitForItems([A, B]);
+    recordBans(state, []);
+    recordBans(state, [{ ip: A }], 'sshd');
+    await waitForItems([A]);
+    rmSync(join(state, 'wanted/sshd.json'));
+    await waitForItems([]);
+  });
+
+  test('a ban is out of the list when its time is over, with nobody saying so', async (context) => {
+    const bans = [{ ip: A, until: seconds() + 2 }, { ip: B, until: seconds() + 3600 }, { ip: C }];
+    const { waitForItems } = await setDome9Stage(context, { bans });
+    await waitForItems([A, B, C]);
+    await waitForItems([B, C]);
+  });
+
+  test('the comment says whose it is, and which port, time, end, event and jail it stems from', async (context) => {
+    const ban = { ip: A, since: 1_764_000_000, until: 4_000_000_000, dpt: 23, id: '7f3k9q2x.42' };
+    const { api, waitForItems } = await setDome9Stage(context, { bans: [ban] });
+    await waitForItems([A]);
+    assert.deepEqual(api.items('honeyport-web-1'), [
+      {
+        ip: A,
+        comment:
+          'honeyport/web-1 port=23 time=2025-11-24T16:00:00Z until=2096-10-02T07:06:40Z id=7f3k9q2x.42 jail=honeyport',
+      },
+    ]);
+  });
+
+  test('a thousand bans that come in ten parts are in the list in fewer than twenty calls', async (context) => {
+    const stage = await setDome9Stage(context, { bans: [], configuration: { maxItems: 2000 } });
+    const { api, state, waitForItems } = stage;
+    await waitFor(() => api.lists[0], { deadlineMs: 5000, what: 'the list' });
+    api.lists[0]!.items.push(FOREIGN);
+    const all = manyAddresses(1000);
+    for (let part = 1; part <= 10; part++) {
+      recordBans(
+        state,
+        all.slice(0, part * 100).map((ip) => ({ ip })),
+      );
+      await new Promise((resolve) => setTimeout(resolve, 30));
+    }
+    await waitForItems([...all, FOREIGN.ip]);
+    assert.ok(api.calls.length < 20, `${api.calls.length} calls`);
+    assert.deepEqual(api.items('honeyport-web-1')[0], FOREIGN);
+  });
+
+  test('of 100,000 wanted addresses the newest are taken, with room for what is not ours, and the rest is told', async (context) => {
+    const now = seconds();
+    const bans = Array.from({ length: 100_000 }, (_, index) => ({
+      ip: `100.${64 + (index >> 16)}.${(index >> 8) & 255}.${index & 255}`,
+      since: now - index,
+    }));
+    const stage = await setDome9Stage(context, { configuration: { maxItems: 10 } });
+    const { api, state, said, waitForItems, waitForSaid, configuration } = stage;
+    api.lists.push({ id: 77, name: configuration.list, description: 'mine', items: [FOREIGN] });
+    recordBans(state, bans);
+    const newest = bans.slice(0, 9).map(({ ip }) => ip);
+    await waitForItems([FOREIGN.ip, ...newest]);
+    await waitForSaid(/warning: .* lacks 99991 wanted addresses: max_items is 10/);
+    recordBans(state, bans.slice(5));
+    await waitForItems([FOREIGN.ip, ...bans.slice(5, 14).map(({ ip }) => ip)]);
+    assert.equal(said.filter((text) => text.includes('lacks')).length, 1, said.join('\n'));
+    assert.equal(api.lists[0]!.description, 'mine');
+    await waitFor(() => /left out: +99986/.test(describeStatus(configuration, Date.now()).text), {
+      deadlineMs: 5000,
+      what: () => `the rest in ${describeStatus(configuration, Date.now()).text}`,
+    });
+  });
+
+  const PASSING: readonly (readonly [string, Fault])[] = [
+    ['503', { status: 503 }],
+    ['429 with Retry-After', { status: 429, headers: { 'retry-after': '0' } }],
+    ['500 after it was carried out', { status: 500, applied: true }],
+    ['a reset', { reset: true }],
+    ['a reset after it was carried out', { reset: true, applied: true }],
+    ['an answer that is late', { delayMs: 150 }],
+  ];
+
+  for (const [name, fault] of PASSING) {
+    test(`each call may meet ${name}, and the list is as wanted in the end, once`, async (context) => {
+      const { api, state, waitForItems } = await setDome9Stage(context);
+      api.always = undefined;
+      // each call of each kind meets it once: the first look, the making, the reading, the writing
+      api.faults.push(...Array.from({ length: 12 }, (_, index) => (index % 2 === 0 ? fault : undefined)));
+      recordBans(state, [{ ip: A }, { ip: B }]);
+      await waitForItems([A, B]);
+      recordBans(state, [{ ip: B }]);
+      await waitForItems([B]);
+      assert.equal(api.lists.length, 1);
+    });
+  }
+
+  test('with the API away nothing is lost, and the list is as wanted soon after it is back', async (context) => {
+    const { api, state, said, waitForItems, waitForSaid } = await setDome9Stage(context, {
+      bans: [{ ip: A }],
+    });
+    await waitForItems([A]);
+    await api.stop();
+    const all = manyAddresses(300);
+    for (const count of [100, 200, 300]) {
+      recordBans(
+        state,
+        all.slice(0, count).map((ip) => ({ ip })),
+      );
+      await waitForSaid(/error: .*ECONNREFUSED/);
+    }
+    await api.start();
+    await waitForItems(all);
+    await waitForSaid(/say: .* is in step: 300 of 300 wanted/);
+    assert.equal(said.filter((text) => text.includes('ECONNREFUSED')).length, 1, said.join('\n'));
+  });
+
+  test('as long as the API asks for is waited, however much changes', async (context) => {
+    const { api, state, waitForItems } = await setDome9Stage(context, { bans: [{ ip: A }] });
+    await waitForItems([A]);
+    api.faults.push({ status: 429, headers: { 'retry-after': '1' } });
+    const before = api.calls.length;
+    recordBans(state, [{ ip: A }, { ip: B }]);
+    await waitFor(() => api.calls.length > before, { deadlineMs: 5000, what: 'the refused call' });
+    recordBans(state, [{ ip: B }]);
+    await waitForItems([B]);
+    const [refused, next] = api.calls.slice(before);
+    assert.ok(next!.at - refused!.at >= 1000, `${next!.at - refused!.at} ms`);
+  });
+
+  test('a refused key is told once, with what to do, and not tried again until the configuration changes', async (context) => {
+    const { api, state, said, service, use, waitForItems, waitForSaid, configuration } = await setDome9Stage(
+      context,
+      { bans: [{ ip: A }], configuration: { key: { id: 'somebody', secret: 'wrong-Secret-1' } } },
+    );
+    await waitForSaid(/error: .*401 Unauthorized/);
+    for (const ip of [B, C]) recordBans(state, [{ ip: A }, { ip }]);
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    assert.equal(api.calls.length, 1);
+    assert.match(said.join('\n'), /hint: the key is not accepted/);
+    const { text, isWell } = describeStatus(configuration, Date.now());
+    assert.match(text, /last error: +GET \/v2\/IpList: 401 Unauthorized/);
+    assert.equal(isWell, false);
+    use({ key: api.key });
+    service.reload();
+    await waitForItems([A, C]);
+    assert.doesNotMatch(said.join('\n') + text, /wrong-Secret-1|correct-horse/);
+  });
+
+  test('what cannot be read is no empty record: nothing is changed in the account', async (context) => {
+    const { api, state, waitForItems, waitForSaid } = await setDome9Stage(context, {
+      bans: [{ ip: A }, { ip: B }],
+    });
+    await waitForItems([A, B]);
+    const writes = () => api.calls.filter(({ name }) => name.startsWith('PUT')).length;
+    const before = writes();
+    writeFileSync(join(state, 'wanted/honeyport.json'), '{"version":1,"jail":"honeyport","bans":[');
+    await waitForSaid(/error: .*cannot use .*wanted\/honeyport\.json/);
+    rmSync(join(state, 'wanted'), { recursive: true });
+    await waitForSaid(/error: .*wanted is not there/);
+    assert.equal(writes(), before);
+    recordBans(state, [{ ip: B }]);
+    await waitForItems([B]);
+  });
+
+  test('a directory that was put in the place of the watched one is found', async (context) => {
+    const { state, waitForItems, waitForSaid } = await setDome9Stage(context);
+    await waitForSaid(/wanted is not there/);
+    for (const ip of [A, B]) {
+      rmSync(join(state, 'wanted'), { recursive: true, force: true });
+      recordBans(state, [{ ip }]);
+      await waitForItems([ip]);
+    }
+  });
+
+  test('two hosts on one list keep their own items and those of nobody', async (context) => {
+    const one = await setDome9Stage(context, {
+      bans: [{ ip: A }],
+      configuration: { list: 'shared' },
+      timing: { periodMs: 150 },
+    });
+    const other = await setDome9Stage(context, {
+      api: one.api,
+      bans: [{ ip: B }],
+      configuration: { list: 'shared', sensor: 'web-10' },
+      timing: { periodMs: 150 },
+    });
+    await waitFor(() => one.api.items('shared').length === 2, { deadlineMs: 10_000, what: 'both' });
+    one.api.lists[0]!.items.push(FOREIGN);
+    const wanted: { one: string[]; other: string[] } = { one: [A], other: [B] };
+    for (let round = 0; round < 8; round++) {
+      wanted.one = manyAddresses(5 + round);
+      wanted.other = manyAddresses(5 + round, 1000);
+      recordBans(
+        one.state,
+        wanted.one.map((ip) => ({ ip })),
+      );
+      recordBans(
+        other.state,
+        wanted.other.map((ip) => ({ ip })),
+      );
+      // one of them is written while the other is between reading and writing
+      one.api.faults.push({ delayMs: 40 }, undefined, { delayMs: 60 });
+      await one.waitForItems([FOREIGN.ip, ...wanted.one, ...wanted.other]);
+    }
+    assert.equal(one.api.lists.filter(({ name }) => name === 'shared').length, 1);
+    recordBans(one.state, []);
+    await one.waitForItems([FOREIGN.ip, ...wanted.other]);
+  });
+
+  test('what others remove of ours is back at the next look, and what they add stays', async (context) => {
+    const { api, waitForItems } = await setDome9Stage(context, {
+      bans: [{ ip: A }, { ip: B }],
+      timing: { periodMs: 150 },
+    });
+    await waitForItems([A, B]);
+    api.lists[0]!.items = [FOREIGN];
+    await waitForItems([FOREIGN.ip, A, B]);
+    api.lists.splice(0, 1);
+    await waitForItems([A, B]);
+  });
+
+  test('with nothing to do the account is looked at, and never written', async (context) => {
+    const { api, waitForItems } = await setDome9Stage(context, {
+      bans: [{ ip: A }],
+      timing: { periodMs: 100 },
+    });
+    await waitForItems([A]);
+    const before = api.calls.length;
+    await waitFor(() => api.calls.length >= before + 6, { deadlineMs: 10_000, what: 'six looks' });
+    const names = new Set(api.calls.slice(before + 1).map(({ name }) => name));
+    assert.deepEqual([...names], ['GET /v2/IpList/1']);
+  });
+
+  test('a service that was stopped amid each call goes on where it was', async (context) => {
+    const stage = await setDome9Stage(context);
+    const { api, state, waitForItems } = stage;
+    let next = 0;
+    for (const isNew of [true, false]) {
+      for (const [at, applied] of [0, 1, 2].flatMap((call) => [
+        [call, true] as const,
+        [call, false] as const,
+      ])) {
+        if (isNew) api.lists.splice(0);
+        next += 2;
+        const wanted = manyAddresses(3, next);
+        // the service is gone when this call is carried out, or never is
+        const fault = { delayMs: 50, applied, status: 500 };
+        api.faults.splice(0, 10, ...Array.from({ length: at }, () => undefined), fault);
+        recordBans(
+          state,
+          wanted.map((ip) => ({ ip })),
+        );
+        await waitFor(() => api.faults.length === 0, { deadlineMs: 5000, what: `call ${at + 1}` });
+        await stage.restart();
+        await waitForItems(wanted);
+        assert.deepEqual(
+          api.lists.slice(1).flatMap(({ items }) => items),
+          [],
+        );
+      }
+    }
+  });
+
+  test('the status is told from what the service keeps, and the key is nowhere in the state', async (context) => {
+    const { api, state, waitForItems, configuration } = await setDome9Stage(context, { bans: [{ ip: A }] });
+    await waitForItems([A]);
+    const status = () => describeStatus(configuration, Date.now());
+    await waitFor(() => /present: +1,/.test(status().text), { deadlineMs: 5000, what: () => status().text });
+    assert.match(
+      status().text,
+      /^target: .*honeyport-web-1 at .*\nservice: +runs, process \d+\nwanted: +1\npresent: +1, beside 0 items that are not ours\nlast sync: +\S+Z, \d s ago\n/,
+    );
+    assert.equal(status().isWell, true);
+    const kept = readFileSync(join(state, 'status.json'), 'latin1');
+    for (const secret of [api.key.id, api.key.secret])
+      assert.ok(!kept.includes(secret), `the key is in ${kept}`);
+  });
+
+  test('a configuration that cannot be used is told at a reload, and the one before stays', async (context) => {
+    const stage = await setDome9Stage(context, { bans: [{ ip: A }] });
+    await stage.waitForItems([A]);
+    stage.use({ ca: '/nonexistent/ca.pem', url: stage.api.url.replace('http:', 'https:') });
+    stage.service.reload();
+    await stage.waitForSaid(/error: cannot read \/nonexistent\/ca\.pem/);
+    recordBans(stage.state, [{ ip: B }]);
+    await stage.waitForItems([B]);
+  });
+});
