@@ -1,35 +1,42 @@
 import {
   closeSync,
+  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
-  readFileSync,
   renameSync,
   rmSync,
   writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
-import { isErrnoException, messageOf } from '../errors.ts';
+import { readBounded } from '../configuration/read.ts';
+import { messageOf } from '../errors.ts';
 
 /** A small JSON file of our own that is whole at any time, whenever we are killed. */
 export interface StateFile {
   readonly path: string;
-  /** Undefined where there is none, or none that can be read as JSON. */
+  /**
+   * Undefined where there is none, or none that is JSON.
+   * @throws UserError when it cannot be read
+   */
   read(): unknown;
   /** @throws Error that says what and where; what was there before stays */
   write(value: unknown): void;
 }
 
+/** 100,000 addresses of the v1 API take 8 MiB. */
+const MOST_MEBIBYTES = 16;
+
 export function openStateFile(path: string): StateFile {
   return {
     path,
     read() {
+      if (!existsSync(path)) return undefined;
+      const text = Buffer.from(readBounded(path, MOST_MEBIBYTES)).toString();
       try {
-        return JSON.parse(readFileSync(path, 'utf8'));
-      } catch (error) {
-        if (error instanceof SyntaxError || (isErrnoException(error) && error.code === 'ENOENT'))
-          return undefined;
-        throw error;
+        return JSON.parse(text);
+      } catch {
+        return undefined;
       }
     },
     write(value) {

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import type { Dome9Configuration } from '../configuration/dome9.ts';
 import { isMapping } from '../configuration/mapping.ts';
+import { printable } from '../configuration/printable.ts';
 import { messageOf } from '../errors.ts';
 import { openStateFile, type StateFile } from './state-file.ts';
 import { createWantedReader } from './wanted.ts';
@@ -54,13 +55,31 @@ export function describeStatus(
     ...(status === undefined ? [] : statusRows(status, now)),
   ];
   const isWell = isRunning && wanted.isKnown && status.error === undefined;
-  return { text: rows.map(([name, text]) => `${`${name}:`.padEnd(12)}${text}\n`).join(''), isWell };
+  // what the API said is in it
+  const lines = rows.map(
+    ([name, text]) => `${(name === '' ? '' : `${name}:`).padEnd(12)}${printable(text!)}\n`,
+  );
+  return { text: lines.join(''), isWell };
 }
 
 function readStatus(state: string): ServiceStatus | undefined {
   const value = openStatusFile(state).read();
-  return isMapping(value) && value.version === 1 ? (value as unknown as ServiceStatus) : undefined;
+  return isStatus(value) ? value : undefined;
 }
+
+/** The file is the service user's, and asked for by root. */
+function isStatus(value: unknown): value is ServiceStatus {
+  if (!isMapping(value) || value.version !== 1) return false;
+  const isTime = (time: unknown) => typeof time === 'number' && time >= 0 && time <= LATEST_TIME_MS;
+  const { pid, leftOut, calls, lastSyncAt = 0, nextAttemptAt, present = 0, foreign = 0, error } = value;
+  const isErrorWell =
+    error === undefined || (isMapping(error) && typeof error.message === 'string' && isTime(error.since));
+  const numbers = [pid, leftOut, calls, present, foreign];
+  return numbers.every(Number.isSafeInteger) && isTime(lastSyncAt) && isTime(nextAttemptAt) && isErrorWell;
+}
+
+/** What a Date can hold. */
+const LATEST_TIME_MS = 8_640_000_000_000_000;
 
 function countWanted(state: string, now: number): { text: string; isKnown: boolean } {
   try {
@@ -84,7 +103,7 @@ function statusRows(status: ServiceStatus, now: number): string[][] {
     ],
     ['calls', String(calls)],
     ['last error', error === undefined ? 'none' : `${error.message} (since ${timeText(error.since, now)})`],
-    ...(error?.hint === undefined ? [] : [['', error.hint]]),
+    ...(error?.hint === undefined ? [] : [['', String(error.hint)]]),
   ];
 }
 

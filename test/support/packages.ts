@@ -11,6 +11,7 @@ export const TEST_PACKAGES: readonly string[] = [
   'rsyslog',
   'rsyslog-elasticsearch',
   'rsyslog-gnutls',
+  'systemd',
   'systemd-journal-remote',
   'nmap',
   'iproute2',

@@ -15,6 +15,7 @@ const PACKAGE_OF: Readonly<Record<string, string>> = {
   'systemd-journal-remote': 'systemd-journal-remote',
   ip: 'iproute2',
   ss: 'iproute2',
+  'systemd-analyze': 'systemd',
   unshare: 'util-linux',
   nsenter: 'util-linux',
   setpriv: 'util-linux',
