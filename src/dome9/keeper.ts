@@ -1,3 +1,4 @@
+import { mkdirSync } from 'node:fs';
 import { createBackOff } from '../back-off.ts';
 import type { Dome9Configuration } from '../configuration/dome9.ts';
 import { messageOf } from '../errors.ts';
@@ -75,9 +76,10 @@ export async function startKeeper({
   let saidLeftOut = false;
   let statusProblem: string | undefined;
 
+  makeDirectory(state);
   const watch = await watchDirectory({
     path: reader.directory,
-    onChange: noteChange,
+    onChange: look,
     onTrouble: (error) =>
       voice.warning(`${reader.directory} is not watched (${error.message}): it is looked at every 30 s`),
   });
@@ -96,13 +98,9 @@ export async function startKeeper({
     },
   };
 
-  function noteChange(): void {
-    scheduleBy(Date.now() + timing.settleMs);
-  }
-
-  /** Nobody tells of a directory that was put in the place of the watched one. */
+  /** An attempt that is under way has read before. */
   function look(): void {
-    if (underWay === undefined && readWanted() !== seen) noteChange();
+    if (underWay !== undefined || readWanted() !== seen) scheduleBy(Date.now() + timing.settleMs);
   }
 
   function readWanted(): Wanted | string {
@@ -125,6 +123,7 @@ export async function startKeeper({
   }
 
   function attempt(): void {
+    clearTimeout(timer);
     // a change that comes meanwhile brings it nearer again
     nextAt = Number.POSITIVE_INFINITY;
     underWay = bring().finally(() => {
@@ -211,5 +210,14 @@ export async function startKeeper({
       if (problem !== statusProblem) voice.warning(`${problem}; the account is kept in step`);
       statusProblem = problem;
     }
+  }
+}
+
+/** So that it can be watched; the first status tells why it cannot be made. */
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o750 });
+  } catch {
+    // told with the status
   }
 }

@@ -1,5 +1,5 @@
 import { realpathSync } from 'node:fs';
-import { basename, resolve } from 'node:path';
+import { basename, dirname, resolve } from 'node:path';
 import { watch } from 'chokidar';
 
 export interface FileWatch {
@@ -38,16 +38,22 @@ export async function watchFile({ path, onChange, onGone, onTrouble }: WatchFile
 }
 
 /**
- * Watches the files right within a directory, which may come to be later, but for those whose name begins with a dot.
- * For files that are replaced by renaming: what is being written is told as it is. Resolves once changes are seen.
+ * Watches the files right within a directory, but for those whose name begins with a dot. The directory may come to be
+ * later, the one above it must be there. For files that are replaced by renaming: what is being written is told as it
+ * is. Resolves once changes are seen; files that are there already are told, too, as nobody can say since when.
  */
 export async function watchDirectory({
   path,
   onChange,
   onTrouble,
 }: Omit<WatchFileOptions, 'onGone'>): Promise<FileWatch> {
-  const isHidden = (name: string) => name !== path && basename(name).startsWith('.');
-  const watcher = watch(path, { ignoreInitial: true, depth: 0, ignored: isHidden });
+  // chokidar sees nothing at all of a directory that comes to be as it begins to watch for it
+  const parent = dirname(path);
+  const isWatched = (name: string) => dirname(name) === path && !basename(name).startsWith('.');
+  const watcher = watch(parent, {
+    depth: 1,
+    ignored: (name) => name !== parent && name !== path && !isWatched(name),
+  });
   watcher.on('add', onChange).on('change', onChange).on('unlink', onChange);
   watcher.on('error', (error) => onTrouble(error as Error));
   await new Promise<void>((ready) => watcher.once('ready', ready));

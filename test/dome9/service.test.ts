@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { describeStatus } from '../../src/dome9/status.ts';
 import type { Fault } from '../support/dome9-api.ts';
 import { manyAddresses, recordBans, setDome9Stage } from '../support/dome9-service.ts';
@@ -10,6 +11,14 @@ import { waitFor } from '../support/wait.ts';
 const [A, B, C] = ['192.0.2.1', '192.0.2.2', '2001:db8::3'] as const;
 const FOREIGN = { ip: '203.0.113.9', comment: 'the office', owner: 'somebody' };
 const seconds = () => Math.floor(Date.now() / 1000);
+
+/** What would be brought to the account if nothing were wrong. */
+async function changeForAWhile(state: string): Promise<void> {
+  for (let time = 0; time < 5; time++) {
+    recordBans(state, [{ ip: A }, { ip: C }]);
+    await setTimeout(100);
+  }
+}
 
 // each waits for most of its time
 describe('the service', { concurrency: true }, () => {
@@ -64,7 +73,7 @@ describe('the service', { concurrency: true }, () => {
         state,
         all.slice(0, part * 100).map((ip) => ({ ip })),
       );
-      await new Promise((resolve) => setTimeout(resolve, 30));
+      await setTimeout(30);
     }
     await waitForItems([...all, FOREIGN.ip]);
     assert.ok(api.calls.length < 20, `${api.calls.length} calls`);
@@ -151,13 +160,11 @@ describe('the service', { concurrency: true }, () => {
   });
 
   test('a refused key is told once, with what to do, and not tried again until the configuration changes', async (context) => {
-    const { api, state, said, service, use, waitForItems, waitForSaid, configuration } = await setDome9Stage(
-      context,
-      { bans: [{ ip: A }], configuration: { key: { id: 'somebody', secret: 'wrong-Secret-1' } } },
-    );
+    const key = { id: 'somebody', secret: 'wrong-Secret-1' };
+    const stage = await setDome9Stage(context, { bans: [{ ip: A }], configuration: { key } });
+    const { api, state, said, service, use, waitForItems, waitForSaid, configuration } = stage;
     await waitForSaid(/error: .*401 Unauthorized/);
-    for (const ip of [B, C]) recordBans(state, [{ ip: A }, { ip }]);
-    await new Promise((resolve) => setTimeout(resolve, 600));
+    await changeForAWhile(state);
     assert.equal(api.calls.length, 1);
     assert.match(said.join('\n'), /hint: the key is not accepted/);
     const { text, isWell } = describeStatus(configuration, Date.now());
@@ -167,6 +174,103 @@ describe('the service', { concurrency: true }, () => {
     service.reload();
     await waitForItems([A, C]);
     assert.doesNotMatch(said.join('\n') + text, /wrong-Secret-1|correct-horse/);
+  });
+
+  for (const [name, fault] of [
+    ['a list that is not taken', { status: 400, body: 'too many items' }],
+    ['a redirect', { status: 302, headers: { location: 'https://192.0.2.1/' } }],
+    ['an answer of another service', { status: 200, body: '<html>' }],
+    ['no such call', { status: 404 }],
+  ] satisfies (readonly [string, Fault])[]) {
+    test(`${name} is told once, with what to do, and not met again until the configuration changes`, async (context) => {
+      const { api, state, said, service, waitForItems, waitForSaid } = await setDome9Stage(context);
+      api.always = fault;
+      recordBans(state, [{ ip: A }]);
+      await waitForSaid(/hint: see docs\/dome9\.md/);
+      await changeForAWhile(state);
+      assert.equal(api.calls.length, 1, said.join('\n'));
+      api.always = undefined;
+      service.reload();
+      await waitForItems([A, C]);
+    });
+  }
+
+  test('between two attempts is a pause, however often something changes', async (context) => {
+    const pauseMs = 300;
+    const { api, state, waitForItems } = await setDome9Stage(context, { bans: [], timing: { pauseMs } });
+    const all = manyAddresses(40);
+    for (let count = 1; count <= all.length; count++) {
+      recordBans(
+        state,
+        all.slice(0, count).map((ip) => ({ ip })),
+      );
+      await setTimeout(25);
+    }
+    await waitForItems(all);
+    const writes = api.calls.filter(({ name }) => name.startsWith('PUT')).map(({ at }) => at);
+    assert.ok(writes.length >= 2, `${writes.length} writes`);
+    for (const [index, at] of writes.slice(1).entries())
+      assert.ok(at - writes[index]! >= pauseMs - 1, `${at - writes[index]!} ms`);
+  });
+
+  test('each outage is told, once, and so is its end', async (context) => {
+    const { api, said, waitForItems, state, waitForSaid } = await setDome9Stage(context, {
+      bans: [{ ip: A }],
+    });
+    await waitForItems([A]);
+    await waitForSaid(/is in step/);
+    for (const [index, ip] of [B, C].entries()) {
+      said.splice(0);
+      api.faults.push({ status: 502 }, { status: 502 }, { status: 502 });
+      recordBans(state, [{ ip }]);
+      await waitForItems([ip]);
+      await waitForSaid(/say: .* is in step: 1 of 1 wanted/);
+      assert.equal(said.length, 2, `outage ${index + 1}: ${said.join('\n')}`);
+    }
+  });
+
+  test('a record that is there at last is read at once, whatever the pause after failures', async (context) => {
+    const timing = { firstRetryMs: 60_000, longestRetryMs: 60_000, lookMs: 60_000 };
+    const { state, waitForSaid, waitForItems } = await setDome9Stage(context, { timing });
+    await waitForSaid(/wanted is not there/);
+    recordBans(state, [{ ip: A }]);
+    await waitForItems([A]);
+  });
+
+  test('bans that the action had no room for are told, too', async (context) => {
+    const { state, waitForSaid } = await setDome9Stage(context);
+    recordBans(state, [{ ip: A }]);
+    const file = join(state, 'wanted/honeyport.json');
+    const text = readFileSync(file, 'utf8').replace('"version":1,', '"version":1,"leftOut":7,');
+    writeFileSync(`${file}.new`, text.replace(/"leftOut":0,/, ''));
+    renameSync(`${file}.new`, file);
+    await waitForSaid(/warning: .* lacks 7 wanted addresses/);
+  });
+
+  test('over v1 each address is put there and taken back, fifty calls at a time', async (context) => {
+    const stage = await setDome9Stage(context, { configuration: { api: 'v1' } });
+    const { api, state } = stage;
+    const all = manyAddresses(120);
+    api.blacklist.set(FOREIGN.ip, { comment: FOREIGN.comment, ttl: undefined });
+    recordBans(
+      state,
+      all.map((ip) => ({ ip, until: seconds() + 3600, dpt: 23 })),
+    );
+    const untilThere = (wanted: readonly string[]) =>
+      waitFor(() => JSON.stringify([...api.blacklist.keys()].sort()) === JSON.stringify([...wanted].sort()), {
+        deadlineMs: 10_000,
+        what: () => `${wanted.length} addresses; there are ${api.blacklist.size}`,
+      });
+    await untilThere([...all, FOREIGN.ip]);
+    const { comment, ttl } = api.blacklist.get(all[0]!)!;
+    assert.match(comment!, /^honeyport\/web-1 port=23 time=/);
+    assert.ok(ttl! > 3500 && ttl! <= 3600, `${ttl}`);
+    recordBans(state, [{ ip: A }]);
+    await untilThere([A, FOREIGN.ip]);
+    assert.equal(api.blacklist.get(A)!.ttl, undefined);
+    await stage.restart();
+    recordBans(state, []);
+    await untilThere([FOREIGN.ip]);
   });
 
   test('what cannot be read is no empty record: nothing is changed in the account', async (context) => {
