@@ -98,9 +98,9 @@ export async function startKeeper({
     },
   };
 
-  /** An attempt that is under way has read before. */
+  /** Also while an attempt is under way, which may have read before. */
   function look(): void {
-    if (underWay !== undefined || readWanted() !== seen) scheduleBy(Date.now() + timing.settleMs);
+    if (readWanted() !== seen) scheduleBy(Date.now() + timing.settleMs);
   }
 
   function readWanted(): Wanted | string {
