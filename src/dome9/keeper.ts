@@ -42,7 +42,7 @@ export interface Timing {
 
 const TIMING: Timing = {
   settleMs: 1000,
-  pauseMs: 10_000,
+  pauseMs: 5000,
   periodMs: 10 * 60_000,
   lookMs: 30_000,
   firstRetryMs: 2000,
