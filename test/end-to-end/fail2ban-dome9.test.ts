@@ -1,0 +1,432 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import {
+  appendFileSync,
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { describe, type TestContext, test } from 'node:test';
+import { type BanStage, startBans } from '../support/bans.ts';
+import { manyAddresses } from '../support/dome9-service.ts';
+import { RELEASES, type Release } from '../support/fail2ban.ts';
+import { requireProgram } from '../support/programs.ts';
+import { freeBytes, mountTinyDisk } from '../support/tiny-disk.ts';
+import { waitFor } from '../support/wait.ts';
+
+const [ADDRESS, OTHER, ADDRESS6] = ['198.51.100.7', '198.51.100.8', '2001:db8::7'];
+const HOUR_SECONDS = 3600;
+const DEADLINE_MS = 30_000;
+/** Neither root nor the owner of anything else. */
+const SERVICE_USER = 64_321;
+
+/** What `stage.dir` holds of a jail. */
+interface Recorded {
+  readonly version: number;
+  readonly jail: string;
+  readonly leftOut: number;
+  readonly bans: readonly Readonly<Record<string, unknown>>[];
+}
+
+/** Beside what the shipped jail has; of another jail, beside what blocks. */
+function settings(options = 'state="DIR/dome9"', { before = '%(known/action)s', more = '' } = {}): string {
+  return `action = ${before}\n         honeyport-dome9.py[${options}]\n${more}`;
+}
+
+async function startRecording(context: TestContext, release: Release = 'host', text = settings()) {
+  const stage = await startBans(context, { release, jails: { honeyport: { settings: text } } });
+  return { ...stage, state: join(stage.dir, 'dome9') };
+}
+
+function recorded(state: string, jail = 'honeyport'): Recorded {
+  return JSON.parse(readFileSync(join(state, `wanted/${jail}.json`), 'utf8'));
+}
+
+const addresses = (state: string, jail?: string) =>
+  recorded(state, jail)
+    .bans.map(({ ip }) => String(ip))
+    .sort();
+
+async function untilRecorded(state: string, wanted: readonly string[], jail?: string): Promise<void> {
+  const sorted = JSON.stringify([...wanted].sort());
+  await waitFor(() => JSON.stringify(addresses(state, jail)) === sorted, {
+    deadlineMs: DEADLINE_MS,
+    what: () =>
+      `${sorted.slice(0, 200)} in the record, which has ${readdirSync(join(state, '..')).join(' ')}`,
+  });
+}
+
+// each waits for most of its time
+describe('the record', { concurrency: 4 }, () => {
+  for (const release of RELEASES) {
+    describe(`with ${release === 'host' ? "this machine's" : "Debian 13's"} fail2ban`, {
+      concurrency: 2,
+    }, () => {
+      test('a ban stands in the record with its decoy port, event and end, beside what the shipped jail does, until it is lifted', async (context) => {
+        const { state, knock, fail2ban, waitForHeld, dir } = await startRecording(context, release);
+        assert.ok(
+          /honeyport_rotation/.test(fail2ban.client('get', 'honeyport', 'actions')),
+          'the rotation stays',
+        );
+        const id = knock(ADDRESS);
+        const id6 = knock(ADDRESS6);
+        await waitForHeld(ADDRESS);
+        await untilRecorded(state, [ADDRESS, ADDRESS6]);
+        const text = readFileSync(join(state, 'wanted/honeyport.json'), 'utf8');
+        const [first] = recorded(state).bans as { since: number }[];
+        const ends = (ban: unknown) =>
+          `"since":${(ban as { since: number }).since},"until":${(ban as { since: number }).since + HOUR_SECONDS}`;
+        const second = recorded(state).bans[1];
+        assert.equal(
+          text,
+          `{"version":1,"jail":"honeyport","leftOut":0,"bans":[
+{"ip":"${ADDRESS}",${ends(first)},"dpt":23,"decoy":"telnet","id":"${id}"},
+{"ip":"${ADDRESS6}",${ends(second)},"dpt":23,"decoy":"telnet","id":"${id6}"}
+]}
+`,
+        );
+        assert.ok(Math.abs(first!.since - Date.now() / 1000) < 60, `${first!.since}`);
+        assert.equal(fail2ban.client('get', 'honeyport', 'action', 'honeyport-dome9', 'wanted').trim(), '2');
+        fail2ban.client('set', 'honeyport', 'unbanip', ADDRESS);
+        await untilRecorded(state, [ADDRESS6]);
+        fail2ban.client('set', 'honeyport', 'banip', '203.0.113.0/24', '::ffff:192.0.2.9');
+        await untilRecorded(state, [ADDRESS6, '203.0.113.0/24', '192.0.2.9']);
+        const byHand = recorded(state).bans.find(({ ip }) => ip === '203.0.113.0/24')!;
+        assert.deepEqual(Object.keys(byHand), ['ip', 'since', 'until']);
+        fail2ban.client('unban', '--all');
+        await untilRecorded(state, []);
+        assert.equal(
+          readFileSync(join(state, 'wanted/honeyport.json'), 'utf8'),
+          '{"version":1,"jail":"honeyport","leftOut":0,"bans":[\n]}\n',
+        );
+        assert.deepEqual(readdirSync(join(state, 'wanted')), ['honeyport.json']);
+        assert.doesNotMatch(fail2ban.log(), /Traceback|ERROR .*dome9/, dir);
+      });
+
+      test('a restart and a crash of fail2ban keep what is wanted, and what was lifted meanwhile goes', async (context) => {
+        const { state, knock, fail2ban } = await startRecording(context, release);
+        const file = join(state, 'wanted/honeyport.json');
+        for (const address of [ADDRESS, ADDRESS6]) knock(address);
+        await untilRecorded(state, [ADDRESS, ADDRESS6]);
+        const before = statSync(file);
+        const text = readFileSync(file, 'utf8');
+        await fail2ban.stop();
+        assert.equal(readFileSync(file, 'utf8'), text);
+        await fail2ban.start();
+        // the ban of another one is recorded with what was restored
+        knock(OTHER);
+        await untilRecorded(state, [ADDRESS, ADDRESS6, OTHER]);
+        const kept = recorded(state).bans.find(({ ip }) => ip === ADDRESS);
+        assert.ok(text.includes(JSON.stringify(kept)), `${JSON.stringify(kept)} was not in ${text}`);
+        assert.notEqual(statSync(file).ino, before.ino);
+        await fail2ban.stop('SIGKILL');
+        const stale = readFileSync(file, 'utf8').replace(OTHER, '203.0.113.77');
+        writeFileSync(file, stale);
+        writeFileSync(join(state, 'wanted/.honeyport-honeyport.json'), 'half');
+        await fail2ban.start();
+        await untilRecorded(state, [ADDRESS, ADDRESS6, OTHER]);
+        assert.deepEqual(readdirSync(join(state, 'wanted')), ['honeyport.json']);
+      });
+    });
+  }
+
+  test('a permanent ban has no end, and a jail of another filter has neither port nor event', async (context) => {
+    const more = 'bantime = -1\n';
+    const jails = {
+      honeyport: { settings: settings(undefined, { more }) },
+      'other.jail': {
+        settings: `filter = plain\n${settings(undefined, { before: '%(action_)s' })}`,
+      },
+    };
+    const files = {
+      'filter.d/plain.conf': '[Definition]\nfailregex = ^\\s*\\S+ honeyport\\S+ connect src=<ADDR> ',
+    };
+    const { knock, dir } = await startBans(context, { release: 'host', jails, files });
+    const state = join(dir, 'dome9');
+    const id = knock(ADDRESS);
+    knock(OTHER, { jail: 'other.jail' });
+    await untilRecorded(state, [ADDRESS]);
+    const [ban] = recorded(state).bans;
+    assert.deepEqual(
+      { ...ban, since: 0 },
+      { ip: ADDRESS, since: 0, until: null, dpt: 23, decoy: 'telnet', id },
+    );
+    const name = await waitFor(
+      () => readdirSync(join(state, 'wanted')).find((found) => found.startsWith('other_jail.')),
+      { deadlineMs: DEADLINE_MS, what: 'the file of the other jail' },
+    );
+    const jail = name.replace(/\.json$/, '');
+    await untilRecorded(state, [OTHER], jail);
+    assert.equal(recorded(state, jail).jail, 'other.jail');
+    assert.deepEqual(Object.keys(recorded(state, jail).bans[0]!), ['ip', 'since', 'until']);
+  });
+
+  test('reloads keep what is wanted, tell wrong options, follow other ones, and empty the record of an action that goes', async (context) => {
+    const { state, knock, fail2ban, configure, waitForLog, dir } = await startRecording(context);
+    knock(ADDRESS);
+    await untilRecorded(state, [ADDRESS]);
+    fail2ban.client('reload');
+    knock(OTHER);
+    await untilRecorded(state, [ADDRESS, OTHER]);
+    configure({ honeyport: { settings: settings('state="here"') } });
+    fail2ban.client('reload');
+    await waitForLog(
+      /ERROR .*\[honeyport\] state: expected an absolute path, got 'here'; the options before stay in force/,
+    );
+    configure({ honeyport: { settings: settings('state="DIR/elsewhere"') } });
+    fail2ban.client('reload');
+    await untilRecorded(join(dir, 'elsewhere'), [ADDRESS, OTHER]);
+    configure({ honeyport: {} });
+    fail2ban.client('reload');
+    await untilRecorded(join(dir, 'elsewhere'), []);
+    assert.deepEqual(fail2ban.banned().sort(), [ADDRESS, OTHER].sort());
+  });
+
+  test('wrong options stop neither fail2ban nor the block, and once they are right all bans are recorded', async (context) => {
+    const stage = await startRecording(context, 'host', settings('stat="/x"'));
+    const { knock, fail2ban, waitForHeld, waitForLog, configure, state } = stage;
+    await waitForLog(
+      /ERROR .*Expected an option of honeyport-dome9, got stat; nothing is recorded for Dome9/,
+    );
+    knock(ADDRESS);
+    await waitForHeld(ADDRESS);
+    configure({ honeyport: { settings: settings() } });
+    fail2ban.client('reload');
+    await untilRecorded(state, [ADDRESS]);
+  });
+
+  test('without its sibling it says so, and what blocks goes on', async (context) => {
+    const stage = await startRecording(context);
+    const { fail2ban, knock, waitForLog, waitForHeld } = stage;
+    await fail2ban.stop();
+    const action = join(fail2ban.configuration, 'action.d');
+    renameSync(join(action, 'honeyport_nftables.py'), join(action, 'honeyport_other.py'));
+    stage.configure({
+      honeyport: { settings: 'banaction = honeyport_other.py[log=off]\n'.concat(settings()) },
+    });
+    await fail2ban.start();
+    await waitForLog(/ERROR .*honeyport_nftables\.py of the same release must stand beside this file/);
+    knock(ADDRESS);
+    await waitForHeld(ADDRESS);
+  });
+
+  test('who is allowed is never recorded, also for some ports only, and goes as soon as the list says so', async (context) => {
+    const { state, knock, fail2ban, dir, waitForHeld } = await startRecording(context);
+    const list = join(dir, 'honeyport-0.allow.json');
+    const allow = (...nets: string[]) => {
+      const lines = nets.map((net) =>
+        JSON.stringify({ net, by: 'test', ...(net.endsWith('.8/32') ? { ports: '22' } : {}) }),
+      );
+      writeFileSync(`${list}.new`, ['{"version":1,"entries":[', lines.join(',\n'), ']}', ''].join('\n'));
+      renameSync(`${list}.new`, list);
+    };
+    allow(`${OTHER}/32`, '203.0.113.128/25', '2001:db8::/64');
+    fail2ban.client('set', 'honeyport', 'banip', '203.0.113.0/24', '203.0.113.200', '203.0.113.3');
+    for (const address of [ADDRESS, OTHER, ADDRESS6]) knock(address);
+    await waitForHeld(ADDRESS6);
+    await untilRecorded(state, [ADDRESS, '203.0.113.3']);
+    allow(`${ADDRESS}/32`);
+    await untilRecorded(state, [OTHER, ADDRESS6, '203.0.113.0/24', '203.0.113.200', '203.0.113.3']);
+    rmSync(list);
+    fail2ban.client('set', 'honeyport', 'addignoreip', ADDRESS6);
+    await untilRecorded(state, [OTHER, '203.0.113.0/24', '203.0.113.200', '203.0.113.3']);
+  });
+
+  test('while a disk hangs, bans are in nftables as ever, those of another jail, too', async (context) => {
+    const disk = mountFreezableDisk(context);
+    const options = `state="${disk.directory}"`;
+    const jails = {
+      honeyport: { settings: settings(options) },
+      other: { settings: settings(options, { before: '%(action_)s' }) },
+    };
+    const { knock, waitForHeld, fail2ban } = await startBans(context, { release: 'host', jails });
+    knock(ADDRESS);
+    await untilRecorded(disk.directory, [ADDRESS]);
+    disk.freeze();
+    try {
+      for (let burst = 0; burst < 3; burst++) {
+        for (const [index, jail] of ['honeyport', 'other'].entries()) {
+          const source = `203.0.113.${10 * burst + index}`;
+          knock(source, { jail });
+          await waitForHeld(source, jail);
+          fail2ban.client('set', jail, 'unbanip', source);
+        }
+      }
+      assert.deepEqual(addresses(disk.directory), [ADDRESS]);
+      knock(OTHER);
+      await waitForHeld(OTHER);
+    } finally {
+      disk.thaw();
+    }
+    await untilRecorded(disk.directory, [ADDRESS, OTHER]);
+  });
+
+  test('a full disk is told once, and what is wanted is recorded as soon as there is room', async (context) => {
+    const disk = mountTinyDisk(context, 64);
+    const { knock, waitForHeld, waitForLog, fail2ban } = await startRecording(
+      context,
+      'host',
+      settings(`state="${disk}"`),
+    );
+    knock(ADDRESS);
+    await untilRecorded(disk, [ADDRESS]);
+    const text = readFileSync(join(disk, 'wanted/honeyport.json'), 'utf8');
+    writeFileSync(join(disk, 'filler'), Buffer.alloc(freeBytes(disk)));
+    for (const address of [OTHER, ADDRESS6]) {
+      knock(address);
+      await waitForHeld(address);
+    }
+    await waitForLog(
+      /ERROR .*cannot write \S+wanted\/honeyport\.json: No space left on device; the firewall has all bans/,
+    );
+    assert.equal(readFileSync(join(disk, 'wanted/honeyport.json'), 'utf8'), text);
+    rmSync(join(disk, 'filler'));
+    await untilRecorded(disk, [ADDRESS, OTHER, ADDRESS6]);
+    await waitForLog(/NOTICE .*honeyport\.json can be written again, with 3 bans/);
+    assert.equal(fail2ban.log().match(/No space left/g)?.length, 1);
+  });
+
+  test("the service's user owns what is recorded, and leads root nowhere", async (context) => {
+    const { dir, state, knock, waitForLog, configure, fail2ban } = await startRecording(
+      context,
+      'host',
+      settings('state="DIR/none"'),
+    );
+    mkdirSync(state);
+    chmodSync(state, 0o750);
+    chownSync(state, SERVICE_USER, SERVICE_USER);
+    const target = join(dir, 'target');
+    mkdirSync(target);
+    symlinkSync(target, join(state, 'wanted'));
+    configure({ honeyport: { settings: settings() } });
+    fail2ban.client('reload');
+    knock(ADDRESS);
+    await waitForLog(/ERROR .*cannot write \S+: wanted is not a directory of its own/);
+    assert.deepEqual(readdirSync(target), []);
+    rmSync(join(state, 'wanted'));
+    mkdirSync(join(state, 'wanted'));
+    chownSync(join(state, 'wanted'), SERVICE_USER, SERVICE_USER);
+    const precious = join(dir, 'precious');
+    writeFileSync(precious, 'mine');
+    symlinkSync(precious, join(state, 'wanted/honeyport.json'));
+    symlinkSync(precious, join(state, 'wanted/.honeyport-honeyport.json'));
+    await untilRecorded(state, [ADDRESS]);
+    assert.equal(readFileSync(precious, 'utf8'), 'mine');
+    const { uid, gid, mode } = statSync(join(state, 'wanted/honeyport.json'));
+    assert.deepEqual([uid, gid, mode & 0o777], [SERVICE_USER, SERVICE_USER, 0o640]);
+    // a pipe that nobody writes to holds nobody up
+    rmSync(join(state, 'wanted/honeyport.json'));
+    execFileSync('mkfifo', [join(state, 'wanted/honeyport.json')]);
+    knock(OTHER);
+    await waitFor(() => statSync(join(state, 'wanted/honeyport.json')).isFile(), {
+      deadlineMs: DEADLINE_MS,
+      what: 'a file in the place of the pipe',
+    });
+    await untilRecorded(state, [ADDRESS, OTHER]);
+  });
+
+  test('directories that are missing are made, the way there for everybody', async (context) => {
+    const { dir, knock } = await startRecording(context, 'host', settings('state="DIR/lib/honeyport/dome9"'));
+    knock(ADDRESS);
+    await untilRecorded(join(dir, 'lib/honeyport/dome9'), [ADDRESS]);
+    const mode = (name: string) => (statSync(join(dir, name)).mode & 0o777).toString(8);
+    assert.deepEqual(
+      ['lib', 'lib/honeyport', 'lib/honeyport/dome9', 'lib/honeyport/dome9/wanted'].map(mode),
+      ['755', '755', '750', '750'],
+    );
+  });
+});
+
+test('a burst of 10,000 is in nftables and in the record', async (context) => {
+  const { state, fail2ban, dir, held } = await startRecording(context);
+  const sources = manyAddresses(10_000);
+  appendFileSync(join(dir, 'honeyport-0.log'), sources.map(connectLine).join(''));
+  await waitFor(() => held().size === sources.length, {
+    deadlineMs: 60_000,
+    everyMs: 200,
+    what: '10,000 in nftables',
+  });
+  await untilRecorded(state, sources);
+  assert.equal(recorded(state).leftOut, 0);
+  assert.equal(fail2ban.client('get', 'honeyport', 'action', 'honeyport-dome9', 'waiting').trim(), '0');
+});
+
+/** A burst takes 0.3 to 0.6 s, and up to 0.4 s more of fail2ban's own sleep, as it falls. */
+const BURSTS = 5;
+const SOURCES = 1000;
+
+test('the last of 1,000 sources is in nftables as soon as without the action', async (context) => {
+  const without = await startBans(context, { release: 'host' });
+  const beside = await startRecording(context);
+  const times = new Map<Pick<BanStage, 'dir' | 'banLog'>, number[]>([
+    [without, []],
+    [beside, []],
+  ]);
+  for (let burst = 0; burst < BURSTS; burst++) {
+    for (const [stage, taken] of times) taken.push(await banBurst(stage, burst));
+  }
+  const [own, others] = [Math.min(...times.get(beside)!), Math.min(...times.get(without)!)];
+  const text = `quickest of ${BURSTS} bursts: ${Math.round(own)} ms with it, ${Math.round(others)} ms without`;
+  context.diagnostic(text);
+  assert.ok(own <= 1.5 * others + 300, text);
+  await untilRecorded(beside.state, manyAddresses(BURSTS * SOURCES));
+});
+
+async function banBurst({ dir, banLog }: Pick<BanStage, 'dir' | 'banLog'>, burst: number): Promise<number> {
+  const sources = manyAddresses(SOURCES, burst * SOURCES);
+  const begin = performance.now();
+  appendFileSync(join(dir, 'honeyport-0.log'), sources.map(connectLine).join(''));
+  const last = ` ban src=${sources.at(-1)} `;
+  await waitFor(() => existsSync(banLog) && readFileSync(banLog, 'latin1').includes(last), {
+    deadlineMs: DEADLINE_MS,
+    everyMs: 10,
+    what: `the ban of ${sources.at(-1)}`,
+  });
+  return performance.now() - begin;
+}
+
+function connectLine(source: string): string {
+  const time = new Date().toISOString().replace('Z', '+00:00');
+  const ends = `src=${source} spt=40112 dst=203.0.113.5 dpt=23`;
+  return `${time} web-1 honeyport[812]: connect ${ends} proto=tcp decoy=telnet id=7f3k9q2x.42\n`;
+}
+
+/** An ext4 file system of a file, on which every write hangs while it is frozen. */
+function mountFreezableDisk(context: TestContext) {
+  const image = join('/tmp', `honeyport-disk-${process.pid}.img`);
+  const directory = `${image.replace(/\.img$/, '')}.d`;
+  let isFrozen = false;
+  const run = (name: string, ...args: string[]) =>
+    execFileSync(requireProgram(name), args, { stdio: 'pipe', timeout: 30_000 });
+  const thaw = () => {
+    if (isFrozen) run('fsfreeze', '--unfreeze', directory);
+    isFrozen = false;
+  };
+  writeFileSync(image, Buffer.alloc(8 << 20));
+  mkdirSync(directory);
+  run('mkfs.ext4', '-q', '-F', image);
+  run('mount', '-o', 'loop', image, directory);
+  context.after(() => {
+    thaw();
+    run('umount', '-l', directory);
+    rmSync(directory, { recursive: true, force: true });
+    rmSync(image, { force: true });
+  });
+  return {
+    directory,
+    thaw,
+    freeze() {
+      run('fsfreeze', '--freeze', directory);
+      isFrozen = true;
+    },
+  };
+}
