@@ -124,7 +124,7 @@ function parse(bytes: Uint8Array, file: string): Parsed {
 function withoutSecrets(fault: Fault): Fault {
   const { path, at, message } = fault;
   if (at === 'key') return { ...fault, path: path.slice(0, -1) };
-  const mayBeKey = path.length === 0 || path[0] === 'key' || message.includes('@');
+  const mayBeKey = path.length !== 1 || path[0] === 'key' || path[0] === 'url' || /, got [{[]/.test(message);
   return mayBeKey ? { ...fault, message: message.replace(/, got .*$/s, ', got something else') } : fault;
 }
 
@@ -172,7 +172,8 @@ function complete(entries: Dome9File, key: Dome9Key, file: string | undefined): 
 /** A name that the API takes, another one for each sensor: what it does not take is replaced, and a hash tells two apart. */
 export function listNameOf(sensor: string): string {
   const name = `honeyport-${sensor.replace(/[^A-Za-z0-9-]/g, '-')}`;
-  if (name === `honeyport-${sensor}` && name.length <= LONGEST_LIST_NAME) return name;
+  const isOwn = name === `honeyport-${sensor}` && !/-[0-9a-f]{8}$/.test(name);
+  if (isOwn && name.length <= LONGEST_LIST_NAME) return name;
   const hash = createHash('sha256').update(sensor).digest('hex').slice(0, 8);
   return `${name.slice(0, LONGEST_LIST_NAME - 9)}-${hash}`;
 }

@@ -43,11 +43,12 @@ const CALL_TIMEOUT_MS = 60_000;
 /** All lists of an account at once: 100,000 items take about 15 MB. */
 const MOST_ANSWER_BYTES = 32 << 20;
 const MOST_QUOTED_CHARACTERS = 200;
+const MOST_READ_CHARACTERS = 10_000;
 
 /** @throws UserError when the file of authorities cannot be used */
 export function openApi({ url, key, ca, version }: ApiOptions): Api {
   const authorization = `Basic ${Buffer.from(`${key.id}:${key.secret}`).toString('base64')}`;
-  const redact = redactor([authorization, authorization.slice('Basic '.length), key.secret, key.id]);
+  const repeatsKey = createKeyFinder(key);
   const base = new URL(url);
   const dispatcher = createDispatcher(base, ca);
   const closing = new AbortController();
@@ -74,13 +75,23 @@ export function openApi({ url, key, ca, version }: ApiOptions): Api {
       };
       const { status, text, retryAfter } = await answerTo(request, call);
       if (status >= 200 && status < 300) return text;
-      throw new ApiError(failureOf(status), redact(refusalOf(call, status, text)), retryAfter);
+      throw new ApiError(failureOf(status), refusalOf(call, status, shown(text)), retryAfter);
     },
     async close() {
       closing.abort();
       await dispatcher.destroy();
     },
   };
+
+  /** What of an answer may stand in a message. */
+  function shown(text: string): string {
+    const said = text
+      .slice(0, MOST_READ_CHARACTERS)
+      .replace(/\s+/g, ' ')
+      .trim()
+      .slice(0, MOST_QUOTED_CHARACTERS);
+    return repeatsKey(said) ? 'the answer repeats the key and is not shown' : said;
+  }
 
   async function answerTo(request: Dispatcher.RequestOptions, call: ApiCall) {
     try {
@@ -91,7 +102,7 @@ export function openApi({ url, key, ca, version }: ApiOptions): Api {
       const retryAfter = retryAfterMs(typeof header === 'string' ? header : undefined, Date.now());
       return { status: answer.statusCode, text, retryAfter };
     } catch (error) {
-      throw new ApiError('unavailable', redact(`${nameOf(call)}: ${reasonOf(error)}`));
+      throw new ApiError('unavailable', `${nameOf(call)}: ${reasonOf(error)}`);
     }
   }
 }
@@ -126,10 +137,9 @@ function nameOf({ method, path }: ApiCall): string {
   return `${method} ${path}`;
 }
 
-function refusalOf(call: ApiCall, status: number, text: string): string {
+function refusalOf(call: ApiCall, status: number, said: string): string {
   if (status >= 300 && status < 400)
     return `${nameOf(call)}: ${status}, a redirect, which is not followed: is url right?`;
-  const said = text.replace(/\s+/g, ' ').trim().slice(0, MOST_QUOTED_CHARACTERS);
   const status_ = `${status} ${STATUS_CODES[status] ?? ''}`.trim();
   return `${nameOf(call)}: ${status_}${said === '' ? '' : `: ${said}`}`;
 }
@@ -141,7 +151,25 @@ function reasonOf(error: unknown): string {
   return messageOf(cause) || 'no answer';
 }
 
-/** An answer may repeat what was sent to it. */
-function redactor(secrets: readonly string[]): (text: string) => string {
-  return (text) => secrets.reduce((rest, secret) => rest.replaceAll(secret, '[key]'), text);
+/** Of a text that shares so many characters with the key, nobody can say that it does not repeat it. */
+const SHARED_CHARACTERS = 5;
+
+/** Whether an answer repeats some of the key, as it is or as it was sent; encoded for a URL or HTML some of it stays. */
+function createKeyFinder({ id, secret }: Dome9Key): (text: string) => boolean {
+  const shifted = ['', ' ', '  '].flatMap((before) =>
+    [id, secret, `${id}:${secret}`].map((part) => Buffer.from(before + part).toString('base64')),
+  );
+  const parts = new Set([id, secret, ...shifted].map(bare).flatMap(runsOf));
+  return (text) => runsOf(bare(text)).some((run) => parts.has(run));
+}
+
+function bare(text: string): string {
+  return text.toLowerCase().replace(/\s+/g, '');
+}
+
+function runsOf(text: string): string[] {
+  if (text.length <= SHARED_CHARACTERS) return [text];
+  return Array.from({ length: text.length - SHARED_CHARACTERS + 1 }, (_, at) =>
+    text.slice(at, at + SHARED_CHARACTERS),
+  );
 }

@@ -42,10 +42,10 @@ export function createBlacklist({ api, sensor, maxItems, record, now, onNotice }
   return {
     async converge(wants) {
       forgetEnded();
-      const { removed, missing, leftOut } = planOf(wants);
+      const { taken, removed, missing, leftOut } = planOf(wants);
       const steps = [...removed.map((ip) => () => remove(ip)), ...missing.map((want) => () => post(want))];
       for (const step of steps.slice(0, MOST_CALLS)) await step();
-      return outcomeOf(wants, leftOut, steps.length > MOST_CALLS);
+      return outcomeOf(taken, leftOut, steps.length > MOST_CALLS);
     },
     async preview(wants) {
       forgetEnded();
@@ -63,7 +63,7 @@ export function createBlacklist({ api, sensor, maxItems, record, now, onNotice }
       ({ ip, until }) => !isThere(ip, until) && !(refused.has(ip) && refused.get(ip) === until),
     );
     const removed = [...posted.keys()].filter((ip) => !names.has(ip));
-    return { missing, removed, leftOut: wants.length - taken.length };
+    return { taken, missing, removed, leftOut: wants.length - taken.length };
   }
 
   function isThere(ip: string, until: number | null): boolean {
@@ -71,10 +71,11 @@ export function createBlacklist({ api, sensor, maxItems, record, now, onNotice }
     return item?.isConfirmed === true && item.until === until;
   }
 
-  function outcomeOf(wants: readonly Want[], leftOut: number, isUnfinished: boolean): Outcome {
-    const present = wants.filter(({ ip }) => posted.get(ip)?.isConfirmed).length;
-    const notTaken = wants.filter(({ ip }) => refused.has(ip)).length;
-    return { present, leftOut: leftOut + notTaken, foreign: undefined, isUnfinished };
+  function outcomeOf(taken: readonly Want[], noRoom: number, isUnfinished: boolean): Outcome {
+    const isPresent = ({ ip }: Want) => posted.get(ip)?.isConfirmed === true;
+    const notTaken = taken.filter((want) => refused.has(want.ip) && !isPresent(want)).length;
+    const present = taken.filter(isPresent).length;
+    return { present, leftOut: noRoom + notTaken, foreign: undefined, isUnfinished };
   }
 
   /** The record is first: what is there and not in it would stay for ever. */

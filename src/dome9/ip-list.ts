@@ -45,9 +45,9 @@ export function createIpList({ api, name, sensor, maxItems, onNotice }: IpListOp
 
   async function bring(wants: readonly Want[]): Promise<Outcome> {
     const skipped = takesIpv6 ? 0 : wants.filter((want) => !isIpv4(want)).length;
-    const [first, ...others] = await find();
+    const [first, ...others] = await findOrCreate();
     for (const other of others) await takeOwnOut(other);
-    let list = first ?? (await create());
+    let list = first!;
     id = list.id;
     for (let round = 1; ; round++) {
       const plan = planOf(list, wants);
@@ -70,6 +70,16 @@ export function createIpList({ api, name, sensor, maxItems, onNotice }: IpListOp
       takesIpv6 = true;
       throw isRefusal(error) ? refusal : error;
     }
+  }
+
+  async function findOrCreate(): Promise<IpList[]> {
+    const found = await find();
+    if (found.length > 0) return found;
+    await create();
+    // another host may have made one at the same time: all are to use the same
+    const made = await find();
+    if (made.length === 0) throw new ApiError('unavailable', `list ${name} is not there after it was made`);
+    return made;
   }
 
   /** The list as it was found last time; else all of that name, the one to use first. */
@@ -95,9 +105,9 @@ export function createIpList({ api, name, sensor, maxItems, onNotice }: IpListOp
   }
 
   /** A rule of the account must refer to it before it can block anything, so it is made as soon as possible. */
-  async function create(): Promise<IpList> {
+  async function create(): Promise<void> {
     const json = { name, description: `Kept by honeyport of ${sensor}`, items: [] };
-    return parseList(parseJson(await api.send({ method: 'POST', path: '/v2/IpList', body: { json } })));
+    await api.send({ method: 'POST', path: '/v2/IpList', body: { json } });
   }
 
   async function read(listId: string): Promise<IpList> {

@@ -103,7 +103,8 @@ function parse(text: string): RecordedJail {
   if (version !== 1) throw new Error('expected version 1; is fail2ban/ of the same release as this program?');
   if (typeof jail !== 'string') throw new Error('expected jail to be a text');
   if (!Array.isArray(bans)) throw new Error('expected bans to be a list');
-  if (!Number.isSafeInteger(leftOut)) throw new Error('expected leftOut to be a number');
+  if (!Number.isSafeInteger(leftOut) || (leftOut as number) < 0)
+    throw new Error('expected leftOut to be a number');
   return { wants: bans.map((ban, index) => wantOf(ban, index, jail)), leftOut: leftOut as number };
 }
 
