@@ -149,9 +149,17 @@ function urlProblem(text: string): string | undefined {
   return undefined;
 }
 
+/** @throws ConfigurationError when the environment has one that no call could bear */
 function keyOf({ key }: Dome9File, { DOME9_ACCESS_ID, DOME9_SECRET_KEY }: Environment): Dome9Key | undefined {
   if (key !== undefined) return key;
-  return DOME9_ACCESS_ID && DOME9_SECRET_KEY ? { id: DOME9_ACCESS_ID, secret: DOME9_SECRET_KEY } : undefined;
+  if (!DOME9_ACCESS_ID || !DOME9_SECRET_KEY) return undefined;
+  const own = { id: DOME9_ACCESS_ID, secret: DOME9_SECRET_KEY };
+  const names: Readonly<Record<string, string>> = { id: 'DOME9_ACCESS_ID', secret: 'DOME9_SECRET_KEY' };
+  const problems = schemaFaults({ key: own }, DOME9_SCHEMA)
+    .map(withoutSecrets)
+    .map(({ path, message }) => `${names[String(path[1])]}: ${message}`);
+  if (problems.length > 0) throw new ConfigurationError(problems);
+  return own;
 }
 
 function complete(entries: Dome9File, key: Dome9Key, file: string | undefined): Dome9Configuration {

@@ -107,7 +107,7 @@ export function openApi({ url, key, ca, version }: ApiOptions): Api {
   }
 }
 
-/** Through the proxy of HTTPS_PROXY and NO_PROXY, except to this host itself. */
+/** https goes through the proxy of HTTPS_PROXY, or HTTP_PROXY, unless NO_PROXY has the host; plain http never does. */
 function createDispatcher(base: URL, ca: string | undefined): Dispatcher {
   const options = {
     connections: 1,

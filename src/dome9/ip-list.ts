@@ -101,7 +101,13 @@ export function createIpList({ api, name, sensor, maxItems, onNotice }: IpListOp
   /** A call to make the list that was given up may have been carried out later: what it left must not block for ever. */
   async function takeOwnOut(other: IpList): Promise<void> {
     const plan = planOf(other, []);
-    if (!isDone(plan)) await replace(other, plan);
+    if (isDone(plan)) return;
+    try {
+      await replace(other, plan);
+    } catch (error) {
+      // somebody has deleted it, as was asked for
+      if (!isMissing(error)) throw error;
+    }
   }
 
   /** A rule of the account must refer to it before it can block anything, so it is made as soon as possible. */

@@ -10,14 +10,14 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { readBounded } from '../configuration/read.ts';
-import { messageOf } from '../errors.ts';
+import { messageOf, UserError } from '../errors.ts';
 
 /** A small JSON file of our own that is whole at any time, whenever we are killed. */
 export interface StateFile {
   readonly path: string;
   /**
-   * Undefined where there is none, or none that is JSON.
-   * @throws UserError when it cannot be read
+   * Undefined where there is none.
+   * @throws UserError when it cannot be read, or is not JSON
    */
   read(): unknown;
   /** @throws Error that says what and where; what was there before stays */
@@ -36,7 +36,9 @@ export function openStateFile(path: string): StateFile {
       try {
         return JSON.parse(text);
       } catch {
-        return undefined;
+        throw new UserError(`${path}: expected JSON`, {
+          hint: 'honeyport writes it whole: it was changed by others',
+        });
       }
     },
     write(value) {

@@ -44,11 +44,11 @@ test('the directory is made with the file, and neither is for everybody', (conte
   assert.equal(statSync(path).mode & 0o777 & ~0o640, 0);
 });
 
-test('a file that is not JSON is read as none', (context) => {
+test('a file that is not JSON is refused, not taken for none', (context) => {
   const path = join(temporaryDirectory(context), 'state.json');
   for (const text of ['', '{', '{"version":1', 'null null', '\0']) {
     writeFileSync(path, text);
-    assert.equal(openStateFile(path).read(), undefined, JSON.stringify(text));
+    assert.throws(() => openStateFile(path).read(), /expected JSON/, JSON.stringify(text));
   }
 });
 

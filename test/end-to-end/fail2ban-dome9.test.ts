@@ -268,6 +268,8 @@ describe('the record', { concurrency: 4 }, () => {
       disk.thaw();
     }
     await untilRecorded(disk.directory, [ADDRESS, OTHER]);
+    // or it would make the directory anew
+    await fail2ban.stop();
   });
 
   test('a full disk is told once, and what is wanted is recorded as soon as there is room', async (context) => {
@@ -293,6 +295,7 @@ describe('the record', { concurrency: 4 }, () => {
     await untilRecorded(disk, [ADDRESS, OTHER, ADDRESS6]);
     await waitForLog(/NOTICE .*honeyport\.json can be written again, with 3 bans/);
     assert.equal(fail2ban.log().match(/No space left/g)?.length, 1);
+    await fail2ban.stop();
   });
 
   test("the service's user owns what is recorded, and leads root nowhere", async (context) => {

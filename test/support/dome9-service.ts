@@ -75,6 +75,9 @@ export async function setDome9Stage(
   context: TestContext,
   options: Dome9StageOptions = {},
 ): Promise<Dome9Stage> {
+  // first of all at the end: the service would make its directory anew
+  let stop = async () => {};
+  context.after(() => stop());
   const api = options.api ?? (await startDome9(options.apiOptions));
   const state = temporaryDirectory(context);
   let configuration: Dome9Configuration = {
@@ -106,10 +109,10 @@ export async function setDome9Stage(
     });
   if (options.bans !== undefined) recordBans(state, options.bans);
   let service = await start();
-  context.after(async () => {
+  stop = async () => {
     await service.stop();
     await api.stop();
-  });
+  };
   const addresses = () => api.items(configuration.list).map(({ ip }) => ip);
   return {
     api,
