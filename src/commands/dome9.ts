@@ -4,6 +4,7 @@ import {
   type Dome9Configuration,
   loadDome9Configuration,
 } from '../configuration/dome9.ts';
+import type { Dome9Service } from '../dome9/service.ts';
 import { UserError } from '../errors.ts';
 import { watchFile } from '../system/watch-file.ts';
 import type { CommandContext } from './context.ts';
@@ -40,7 +41,7 @@ const CONFIGURATION_OPTION_HELP = `configuration file (default: ${DEFAULT_DOME9_
 
 const HELP = `
 The key is read from the file, which nobody else may read, or from DOME9_ACCESS_ID and DOME9_SECRET_KEY.
-Signals: SIGHUP reads the configuration again and tries at once; SIGTERM and SIGINT stop.
+Signals: SIGHUP reads the configuration again and tries within seconds; SIGTERM and SIGINT stop.
 Exit codes: 0 stopped in order, 1 the account could not be asked (--dry-run), 2 usage or configuration error.`;
 
 const STATUS_HELP = `
@@ -53,15 +54,19 @@ function loader(file: string | undefined): () => Dome9Configuration {
 }
 
 async function keep(load: () => Dome9Configuration, { version, voice }: CommandContext): Promise<void> {
+  let service: Dome9Service | undefined;
+  const reload = () => service?.reload();
+  // before the start, so that no signal finds Node's own answer, which is to end without a word
+  process.on('SIGHUP', reload);
   const stopped = firstOf(['SIGTERM', 'SIGINT']);
-  // loaded when it is asked for: the HTTP client would take memory of the running listener
-  const { startDome9Service } = await import('../dome9/service.ts');
-  const service = await startDome9Service({ load, voice, version });
-  process.on('SIGHUP', service.reload);
-  const { file, api, list, url, state } = service.configuration;
+  const { file, api, list, url, state } = load();
+  // before the file is read for good, so that no change falls between
+  const watch = file === undefined ? undefined : await watchConfiguration(file, reload, voice);
   voice.say(`version ${version}, configuration: ${file ?? 'the environment'}`);
   voice.say(`${api === 'v2' ? `list ${list}` : 'the v1 blacklist'} at ${url} is kept in step with ${state}`);
-  const watch = file === undefined ? undefined : await watchConfiguration(file, service.reload, voice);
+  // loaded when it is asked for: the HTTP client would take memory of the running listener
+  const { startDome9Service } = await import('../dome9/service.ts');
+  service = await startDome9Service({ load, voice, version });
   await stopped;
   await watch?.close();
   await service.stop();

@@ -15,6 +15,8 @@ import { createWantedReader, type Wanted, WantedError } from './wanted.ts';
 export interface Keeper {
   readonly configuration: Dome9Configuration;
   readonly account: Account;
+  /** When the pause after the last attempt ends, in milliseconds since the epoch. */
+  readonly pausesUntil: number;
   /** Breaks off what is under way, and closes the account. */
   stop(): Promise<void>;
 }
@@ -24,6 +26,8 @@ export interface KeeperOptions {
   readonly account: Account;
   readonly voice: Voice;
   readonly timing?: Partial<Timing>;
+  /** No attempt is made before, in milliseconds since the epoch. */
+  readonly pausesUntil?: number;
 }
 
 /** All in milliseconds. */
@@ -63,9 +67,10 @@ export async function startKeeper({
   const statusFile = openStatusFile(state);
   const backOff = createBackOff({ firstMs: timing.firstRetryMs, longestMs: timing.longestRetryMs });
   let timer: NodeJS.Timeout | undefined;
-  let nextAt = Date.now();
+  let nextAt = Number.POSITIVE_INFINITY;
   /** Not before: the pause after the last attempt, or what an error asks for. */
-  let earliestAt = 0;
+  let earliestAt = rest.pausesUntil ?? 0;
+  let lastAttemptAt = earliestAt - timing.pauseMs;
   let underWay: Promise<void> | undefined;
   let isStopping = false;
   /** What the last attempt has seen of the recorded files: what they say, or why they cannot be read. */
@@ -84,11 +89,14 @@ export async function startKeeper({
       voice.warning(`${reader.directory} is not watched (${error.message}): it is looked at every 30 s`),
   });
   const looking = setInterval(look, timing.lookMs);
-  attempt();
+  scheduleBy(Date.now());
 
   return {
     configuration,
     account,
+    get pausesUntil() {
+      return lastAttemptAt + timing.pauseMs;
+    },
     async stop() {
       isStopping = true;
       clearTimeout(timer);
@@ -124,6 +132,7 @@ export async function startKeeper({
 
   function attempt(): void {
     clearTimeout(timer);
+    lastAttemptAt = Date.now();
     // a change that comes meanwhile brings it nearer again
     nextAt = Number.POSITIVE_INFINITY;
     underWay = bring().finally(() => {
@@ -199,7 +208,7 @@ export async function startKeeper({
         foreign: outcome?.foreign,
         leftOut: (outcome?.leftOut ?? 0) + (typeof seen === 'object' ? seen.leftOut : 0),
         lastSyncAt,
-        lastAttemptAt: Date.now(),
+        lastAttemptAt,
         nextAttemptAt: nextAt,
         calls: account.calls,
         error: trouble,
@@ -207,7 +216,8 @@ export async function startKeeper({
       statusProblem = undefined;
     } catch (error) {
       const problem = messageOf(error);
-      if (problem !== statusProblem) voice.warning(`${problem}; the account is kept in step`);
+      const meanwhile = trouble === undefined ? '; the account is kept in step' : '';
+      if (problem !== statusProblem) voice.warning(`${problem}${meanwhile}`);
       statusProblem = problem;
     }
   }

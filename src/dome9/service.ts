@@ -9,7 +9,7 @@ import { targetName } from './status.ts';
 export interface Dome9Service {
   /** In force; another one after a reload. */
   readonly configuration: Dome9Configuration;
-  /** Reads the configuration again, all or nothing, and tries at once. */
+  /** Reads the configuration again, all or nothing, and tries as soon as the pause after the last attempt ends. */
   reload(): void;
   /** Breaks off what is under way. */
   stop(): Promise<void>;
@@ -33,11 +33,15 @@ export async function startDome9Service(options: Dome9ServiceOptions): Promise<D
   const first = load();
   let keeper = await startKeeper({ configuration: first, account: open(first), voice, timing });
   let reloading = Promise.resolve();
+  let isReloadWaiting = false;
   return {
     get configuration() {
       return keeper.configuration;
     },
     reload() {
+      // of a storm of signals one is left
+      if (isReloadWaiting) return;
+      isReloadWaiting = true;
       reloading = reloading.then(replace);
     },
     async stop() {
@@ -55,6 +59,7 @@ export async function startDome9Service(options: Dome9ServiceOptions): Promise<D
   }
 
   async function replace(): Promise<void> {
+    isReloadWaiting = false;
     let next: Pick<Keeper, 'configuration' | 'account'>;
     try {
       const configuration = load();
@@ -66,7 +71,7 @@ export async function startDome9Service(options: Dome9ServiceOptions): Promise<D
       return;
     }
     await keeper.stop();
-    keeper = await startKeeper({ ...next, voice, timing });
+    keeper = await startKeeper({ ...next, voice, timing, pausesUntil: keeper.pausesUntil });
     voice.say(`the configuration was read again: ${targetName(next.configuration)}`);
   }
 }

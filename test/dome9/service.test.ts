@@ -213,6 +213,22 @@ describe('the service', { concurrency: true }, () => {
       assert.ok(at - writes[index]! >= pauseMs - 1, `${at - writes[index]!} ms`);
   });
 
+  test('a storm of reloads is no storm of calls', async (context) => {
+    const stage = await setDome9Stage(context, { bans: [{ ip: A }], timing: { pauseMs: 400 } });
+    const { api, service, waitForItems, state } = stage;
+    await waitForItems([A]);
+    const before = api.calls.length;
+    for (let time = 0; time < 20; time++) {
+      service.reload();
+      service.reload();
+      await setTimeout(20);
+    }
+    recordBans(state, [{ ip: B }]);
+    await waitForItems([B]);
+    const looks = api.calls.slice(before).filter(({ name }) => name === 'GET /v2/IpList');
+    assert.ok(looks.length <= 4, `${looks.length} looks`);
+  });
+
   test('each outage is told, once, and so is its end', async (context) => {
     const { api, said, waitForItems, state, waitForSaid } = await setDome9Stage(context, {
       bans: [{ ip: A }],
