@@ -23,13 +23,14 @@ Options
                the jail with .allow.json in the place of .log. Default: auto
 """
 
+import bisect
 import collections
 import contextlib
 import errno
 import importlib.util
-import ipaddress
 import json
 import os
+import random
 import re
 import stat
 import threading
@@ -39,14 +40,13 @@ from fail2ban.server.action import ActionBase
 
 # More than an account takes; they are 12 MB in the file.
 MOST_RECORDED = 100_000
-# A jail that has more is misconfigured, or under an attack that fail2ban's own memory does not survive.
-MOST_WANTED = 500_000
+MOST_RECORDED_BYTES = 32 << 20
 
 # Bans come in crowds: a file is written when none has come for the first, and no later than the second.
 GATHERING_PAUSE_SECONDS = 0.3
 LONGEST_GATHERING_SECONDS = 2
 
-# Between two writes; and that many times what the last one took.
+# Between two writes; and that many times the work of the last one, however long its disk took.
 WRITE_PAUSE_SECONDS = 1
 WRITE_SHARE = 20
 
@@ -59,8 +59,8 @@ SETTLED_SECONDS = 3
 LONGEST_SETTLING_SECONDS = 60
 
 # Between two parts of long work fail2ban's threads get their turn: for each system call one of them waits until we let
-# go of the interpreter.
-BANS_PER_PART = 500
+# go of the interpreter. A part is some milliseconds.
+ITEMS_PER_PART = 500
 PART_PAUSE_SECONDS = 0.001
 
 DECOY = re.compile(r"[a-z0-9._-]{1,32}\Z")
@@ -100,8 +100,10 @@ class Settings:
 Note = collections.namedtuple("Note", "time bantime data is_new")
 """What fail2ban tells of a ban, as it is: whoever bans must not wait for more. data: the values of its line"""
 
-Entry = collections.namedtuple("Entry", "network since end line")
-"""A ban as it is recorded. end: seconds since the epoch, or infinity; line: its line in the file"""
+Entry = collections.namedtuple("Entry", "since line end network")
+"""A ban as it is recorded. line: its line in the file; end: seconds since the epoch, or infinity
+
+In an order that is the same after a restart: the oldest first."""
 
 
 class Record:
@@ -113,7 +115,8 @@ class Record:
     def __init__(self, state, jail):
         self._state = state
         self._name = "%s.json" % self._identifier(jail)
-        self._written = None
+        # Another one may write the file by now.
+        self.is_abandoned = False
         self.path = os.path.join(state, "wanted", self._name)
 
     @staticmethod
@@ -176,11 +179,22 @@ class Record:
 
     def _remove_leftovers(self, directory):
         """What a server left that was killed as it wrote this file."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._temporary_name(), dir_fd=directory)
+        for name in os.listdir(directory):
+            if name.startswith(self._temporary_prefix()):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=directory)
 
-    def _temporary_name(self):
-        return TEMPORARY_PREFIX + self._name
+    def _temporary_prefix(self):
+        return "%s%s." % (TEMPORARY_PREFIX, self._name)
+
+    def read(self):
+        """The lines of the bans that stand in the file, as of Entry. Raises OSError, and ValueError for another file."""
+        with self._open_directory() as (directory, owner):
+            descriptor = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
+                                 dir_fd=directory)
+            with os.fdopen(descriptor, "rb") as file:
+                data = file.read(MOST_RECORDED_BYTES)
+        return [json.dumps(ban, separators=(",", ":")).encode("ascii") for ban in json.loads(data)["bans"]]
 
     def _is(self, directory, parts):
         """Whether the file says this already; another one may have come in its place since it was written."""
@@ -198,7 +212,7 @@ class Record:
             os.close(descriptor)
 
     def _replace(self, directory, owner, parts):
-        name = self._temporary_name()
+        name = self._temporary_prefix() + "%08x" % random.getrandbits(32)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(name, flags, 0o640, dir_fd=directory)
         try:
@@ -210,6 +224,8 @@ class Record:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+            if self.is_abandoned:
+                raise OSError(errno.ECANCELED, "it took too long")
             os.rename(name, self._name, src_dir_fd=directory, dst_dir_fd=directory)
         except OSError:
             with contextlib.suppress(OSError):
@@ -230,6 +246,11 @@ class Allowed:
         self._list = SIBLING.AllowList(jail, tell)
         self._elements = None
         self._firsts = {}
+        self._ordered = {}
+
+    @property
+    def is_known(self):
+        return self._elements is not None
 
     def look(self, option, make_way):
         """Whether the list is another one than before."""
@@ -237,33 +258,28 @@ class Allowed:
         if self._list.elements is self._elements:
             return False
         self._elements = self._list.elements
-        self._firsts = self._index(self._elements, make_way)
+        self._index(make_way)
         return True
 
-    @staticmethod
-    def _index(elements, make_way):
+    def _index(self, make_way):
         """The first addresses of all networks as numbers, by version and length; those of some ports count, too."""
-        firsts = collections.defaultdict(set)
-        for count, element in enumerate(element for some in (elements or {}).values() for element in some):
+        firsts = collections.defaultdict(lambda: collections.defaultdict(set))
+        for element in in_parts([element for some in self._elements.values() for element in some], make_way):
             # An entry with ports is `network . ports`.
             entry = SIBLING.to_allowed(element.split(" ")[0])
-            firsts[(entry.version, entry.length)].add(entry.first)
-            if count % BANS_PER_PART == BANS_PER_PART - 1:
-                make_way()
-        return firsts
+            firsts[entry.version][entry.length].add(entry.first)
+        self._firsts = firsts
+        self._ordered = {version: sorted(set().union(*some.values())) for version, some in firsts.items()}
 
     def overlaps(self, network):
         first, last = int(network.network_address), int(network.broadcast_address)
-        longest = network.max_prefixlen
-        for (version, length), firsts in self._firsts.items():
-            if version != network.version:
-                continue
-            if length <= network.prefixlen:
-                if first >> (longest - length) << (longest - length) in firsts:
-                    return True
-            elif any(first <= other <= last for other in firsts):
+        for length, firsts in self._firsts.get(network.version, {}).items():
+            shift = network.max_prefixlen - length
+            if length <= network.prefixlen and first >> shift << shift in firsts:
                 return True
-        return False
+        ordered = self._ordered.get(network.version, ())
+        position = bisect.bisect_left(ordered, first)
+        return position < len(ordered) and ordered[position] <= last
 
 
 class Action(ActionBase):
@@ -288,20 +304,25 @@ class Action(ActionBase):
         self._stopping = False
         # What was told and not looked at yet: the last note by address, None for an unban; first of all, that all go.
         self._told = {}
-        self._flush_told = False
+        self._flush_told = self._ends_wanted = False
         # When the first and the last of them came; None for nothing.
         self._first_told_at = None
         self._last_told_at = 0
-        # What is wanted, by address as fail2ban names it; the worker's alone.
+        self._next_settings = None
+        # All from here on is the worker's alone: what is wanted, by address as fail2ban names it, and who is not since
+        # somebody allowed is in it.
         self._entries = {}
+        self._held_back = set()
+        # Whom somebody let go before all restored bans were in.
+        self._lifted = set()
+        self._all_lifted = False
         self._must_write = True
         self._settling_until = None
-        self._next_write_at = 0
+        self._next_look_at = self._next_write_at = 0
         self._failures = 0
         self._failure = None
         self._left_out = 0
-        self._refused = 0
-        self._recorded = 0
+        self._recorded = self._unrecorded = 0
         if SIBLING is not None:
             self._allowed = Allowed(jail, self._tell)
             self._record = Record(self._settings.state, jail.name)
@@ -330,6 +351,7 @@ class Action(ActionBase):
         if self._worker is not None:
             self._worker.join(LONGEST_STOP_SECONDS)
             if self._worker.is_alive():
+                self._record.is_abandoned = True
                 self._tell("error", "%s is still being written; what changed last may be missing there",
                            self._record.path)
 
@@ -361,7 +383,7 @@ class Action(ActionBase):
         try:
             settings = Settings(**options)
         except (ValueError, TypeError, AttributeError) as error:
-            stay = "the options before stay in force" if self._problem is None else "still nothing is recorded"
+            stay = "still nothing is recorded" if self._problem else "the options before stay in force"
             self._tell("error", "%s; %s", error, stay)
             return
         if SIBLING is None:
@@ -369,14 +391,16 @@ class Action(ActionBase):
             return
         self._problem = None
         with self._condition:
-            if settings != self._settings:
-                self._settings = settings
-                self._record = Record(settings.state, self._jail.name)
-                self._must_write = True
+            self._next_settings = settings
             self._condition.notify()
         if self._worker is None:
             self.start()
             self._note_all()
+
+    def consistencyCheck(self, beforeRepair=None):
+        """fail2ban found a banned address again, and has banned it for longer without a word."""
+        with self._condition:
+            self._ends_wanted = True
 
     @property
     def wanted(self):
@@ -386,7 +410,7 @@ class Action(ActionBase):
     @property
     def waiting(self):
         """How many bans and unbans do not stand in the file yet."""
-        return len(self._told)
+        return self._unrecorded + len(self._told) + self._flush_told
 
     # --- notes, of fail2ban's threads ---
 
@@ -401,12 +425,7 @@ class Action(ActionBase):
                 if before is None:
                     return
                 note = note._replace(is_new=before.is_new)
-            if len(self._told) < MOST_WANTED or address in self._told:
-                # The last word is the last one of the file, too.
-                self._told.pop(address, None)
-                self._told[address] = note
-            else:
-                self._refused += 1
+            self._told[address] = note
             self._wake()
 
     def _wake(self):
@@ -418,9 +437,12 @@ class Action(ActionBase):
 
     def _note_all(self):
         """The bans that the jail had before there was anybody to be told."""
+        for ticket in in_parts(self._jail.actions.banManager, self._make_way):
+            self._note(ticket.getID(), self._to_note(ticket, is_new=True))
+
+    def _to_note(self, ticket, is_new):
         default = self._jail.actions.getBanTime()
-        for ticket in self._jail.actions.banManager:
-            self._note(ticket.getID(), Note(ticket.getTime(), ticket.getBanTime(default), ticket.getData(), True))
+        return Note(ticket.getTime(), ticket.getBanTime(default), ticket.getData(), is_new)
 
     # --- the worker ---
 
@@ -431,13 +453,20 @@ class Action(ActionBase):
             except Exception as error:  # a thread that ends would record nothing more
                 self._delay_retry(error)
             self._wait()
+            if self._is_removed():
+                return
         self._finish()
 
+    def _is_removed(self):
+        """`set <jail> delaction` tells nobody. What is wanted stays."""
+        return not self._stopping and self._jail.actions.get(self._name) is not self
+
     def _wait(self):
-        """Until something was told, or a tick has passed; in a burst the rest of it is left to come."""
+        """Until something was told, or it is time for something else; in a burst the rest of it is left to come."""
         with self._condition:
             if not self._stopping and self._first_told_at is None:
-                self._condition.wait(TICK_SECONDS)
+                until_write = self._next_write_at - time.monotonic() if self._must_write else 0
+                self._condition.wait(until_write if 0 < until_write < TICK_SECONDS else TICK_SECONDS)
         while not self._stopping and self._is_gathering():
             time.sleep(GATHERING_PAUSE_SECONDS / 4)
 
@@ -448,28 +477,59 @@ class Action(ActionBase):
                                                                  self._first_told_at + LONGEST_GATHERING_SECONDS)
 
     def _turn(self):
+        self._take_settings()
+        self._note_ends()
         self._take_told()
+        self._look_at_allowed()
         now = time.monotonic()
         if self._settling_until is not None:
             if now < min(self._settling_until, self._last_told_at + SETTLED_SECONDS):
                 return
             self._settling_until = None
-        # Between the two ends of a reload, in which its jails are idle, fail2ban has no ignoreip.
-        if not self._jail.idle and self._allowed.look(self._settings.allow, self._make_way):
-            self._must_write = True
+            self._lifted.clear()
+            self._all_lifted = False
         if self._must_write and now >= self._next_write_at:
             self._write()
 
     def _finish(self):
-        """The last write, which cannot be tried again. During the settling the file is what is wanted."""
-        if self._settling_until is not None:
-            return
+        """The last write, which cannot be tried again."""
         try:
+            self._take_settings()
             self._take_told()
-            if self._must_write:
+            if self._settling_until is not None:
+                self._take_out_lifted()
+            elif self._must_write:
                 self._write()
         except Exception as error:
             self._tell("error", "%s; what changed last is missing in %s", reason(error), self._record.path)
+
+    def _take_out_lifted(self):
+        """Until all restored bans are in the file stays as it was, but for those that somebody lifted."""
+        if not self._lifted and not self._all_lifted:
+            return
+        lines = [] if self._all_lifted else [line for line in self._record.read()
+                                             if json.loads(line)["ip"] not in self._lifted]
+        self._record.write(to_parts(self._jail.name, lines, 0))
+
+    def _take_settings(self):
+        with self._condition:
+            settings, self._next_settings = self._next_settings, None
+        if settings is None or settings == self._settings:
+            return
+        self._settings = settings
+        self._record = Record(settings.state, self._jail.name)
+        self._must_write = True
+        self._next_look_at = self._next_write_at = self._failures = 0
+        self._failure = None
+
+    def _note_ends(self):
+        """Notes the bans that fail2ban has made longer."""
+        with self._condition:
+            wanted, self._ends_wanted = self._ends_wanted, False
+        for ticket in in_parts(self._jail.actions.banManager if wanted else (), self._make_way):
+            entry, note = self._entries.get(str(ticket.getID())), self._to_note(ticket, is_new=False)
+            if entry is not None and entry.end < to_end(note):
+                self._note(ticket.getID(), note)
 
     def _take_told(self):
         """Brings what was told into the entries."""
@@ -477,68 +537,79 @@ class Action(ActionBase):
             told, self._told = self._told, {}
             flushed, self._flush_told = self._flush_told, False
             self._first_told_at = None
+            self._unrecorded += len(told) + flushed
         if flushed:
             self._entries.clear()
-            self._refused = 0
+            self._held_back.clear()
+            self._all_lifted = self._settling_until is not None
         self._must_write = self._must_write or flushed or len(told) > 0
-        for count, (address, note) in enumerate(told.items(), 1):
-            if note is None:
-                self._entries.pop(address, None)
-            else:
-                self._take(address, note)
-            if count % BANS_PER_PART == 0:
-                self._make_way()
+        for address, note in in_parts(told.items(), self._make_way):
+            self._take(address, note)
 
     def _take(self, address, note):
-        is_known = address in self._entries
-        if not is_known and not note.is_new:
+        if note is None:
+            self._entries.pop(address, None)
+            self._held_back.discard(address)
+            if self._settling_until is not None:
+                with contextlib.suppress(ValueError):
+                    self._lifted.add(SIBLING.to_text(SIBLING.to_network(address)))
+        elif note.is_new or address in self._entries:
+            try:
+                self._entries[address] = to_entry(address, note)
+            except Exception as error:  # such as a host name, which only `usedns` or a ban by hand brings
+                self._tell("error", "%s is not recorded: %s", address, reason(error))
+            else:
+                self._lifted.discard(SIBLING.to_text(self._entries[address].network))
+                self._hold_back(address)
+
+    def _look_at_allowed(self):
+        """Sees who is allowed now. Raises what keeps it from knowing: nothing is written until it was known once."""
+        begin, work = time.monotonic(), time.thread_time()
+        # Between the two ends of a reload, in which its jails are idle, fail2ban has no ignoreip.
+        if begin < self._next_look_at or self._allowed.is_known and self._jail.idle:
             return
-        if not is_known and len(self._entries) >= MOST_WANTED:
-            self._refused += 1
-            return
-        try:
-            self._entries[address] = to_entry(address, note)
-        except Exception as error:  # such as a host name, which only `usedns` or a ban by hand brings
-            self._tell("error", "%s is not recorded for Dome9: %s", address, reason(error))
+        if self._allowed.look(self._settings.allow, self._make_way):
+            for address in in_parts(self._entries, self._make_way):
+                self._hold_back(address)
+            self._must_write = True
+        # A list that changes all the time must not take all the time.
+        self._next_look_at = begin + max(TICK_SECONDS, 4 * (time.thread_time() - work))
+
+    def _hold_back(self, address):
+        if self._allowed.overlaps(self._entries[address].network):
+            self._held_back.add(address)
+        else:
+            self._held_back.discard(address)
 
     def _make_way(self):
         """Between two parts of long work: gives fail2ban's threads their turn."""
         time.sleep(PART_PAUSE_SECONDS)
 
     def _write(self):
-        begin = time.monotonic()
-        record = self._record
+        begin = time.thread_time()
         entries, left_out = self._choose()
-        # A change that comes from now on is written with the next one.
+        self._record.write(to_parts(self._jail.name, [entry.line for entry in entries], left_out))
         self._must_write = False
-        try:
-            record.write(to_parts(self._jail.name, entries, left_out))
-        except Exception:
-            self._must_write = True
-            raise
         self._recorded = len(entries)
-        took = time.monotonic() - begin
-        self._next_write_at = time.monotonic() + max(WRITE_PAUSE_SECONDS, WRITE_SHARE * took)
+        self._unrecorded = 0
+        pause = max(WRITE_PAUSE_SECONDS, WRITE_SHARE * (time.thread_time() - begin))
+        self._next_write_at = time.monotonic() + pause
         self._say_left_out(left_out)
         self._recover()
 
     def _choose(self):
         """The entries to record, the newest of too many, and how many there is no room for."""
-        chosen, now = [], time.time()
-        for count, entry in enumerate(list(self._entries.values())):
-            if entry.end > now and not self._allowed.overlaps(entry.network):
-                chosen.append(entry)
-            if count % BANS_PER_PART == BANS_PER_PART - 1:
-                self._make_way()
-        if len(chosen) > MOST_RECORDED:
-            chosen.sort(key=lambda entry: entry.since, reverse=True)
-        recorded = chosen[:MOST_RECORDED]
-        return recorded, len(chosen) - len(recorded) + self._refused
+        now = time.time()
+        chosen = [entry for address, entry in in_parts(self._entries.items(), self._make_way)
+                  if entry.end > now and address not in self._held_back]
+        chosen.sort()
+        left_out = max(0, len(chosen) - MOST_RECORDED)
+        return chosen[left_out:], left_out
 
     # --- what is said ---
 
     def _tell(self, level, message, *values):
-        getattr(self._logSys, level)("[%s] " + message, self._jail.name, *values)
+        getattr(self._logSys, level)("[%s] honeyport-dome9: " + message, self._jail.name, *values)
 
     def _delay_retry(self, error):
         self._failures += 1
@@ -552,14 +623,24 @@ class Action(ActionBase):
 
     def _recover(self):
         if self._failure is not None:
-            self._tell("notice", "%s can be written again, with %d bans", self._record.path, self._recorded)
+            self._tell("notice", "%s works again, with %d bans", self._record.path, self._recorded)
         self._failures = 0
         self._failure = None
 
     def _say_left_out(self, left_out):
         if left_out > 0 and self._left_out == 0:
-            self._tell("error", "only the newest %d bans are recorded for Dome9, %d are not", MOST_RECORDED, left_out)
+            self._tell("error", "only the newest %d bans are recorded, %d are not", MOST_RECORDED, left_out)
+        elif left_out == 0 and self._left_out > 0:
+            self._tell("notice", "all %d bans are recorded again", self._recorded)
         self._left_out = left_out
+
+
+def in_parts(items, make_way):
+    """All of `items` as they are now; `make_way` is called every few milliseconds of them."""
+    for count, item in enumerate(list(items)):
+        if count % ITEMS_PER_PART == ITEMS_PER_PART - 1:
+            make_way()
+        yield item
 
 
 def reason(error):
@@ -568,12 +649,21 @@ def reason(error):
     return "%s: %s" % (type(error).__name__, error)
 
 
+def to_end(note):
+    return SIBLING.to_end(to_seconds(note.time), note.bantime)
+
+
+def to_seconds(time_of_ticket):
+    """As fail2ban's database has it, so that a restored ban is the same one."""
+    return int(round(time_of_ticket))
+
+
 def to_entry(address, note):
     """Raises ValueError for what is neither an address nor a network."""
     network = SIBLING.to_network(address)
-    end = SIBLING.to_end(note.time, note.bantime)
+    end = to_end(note)
     data = note.data if isinstance(note.data, dict) else {}
-    value = {"ip": SIBLING.to_text(network), "since": int(note.time),
+    value = {"ip": SIBLING.to_text(network), "since": to_seconds(note.time),
              "until": None if end == SIBLING.FOREVER else int(end)}
     port, decoy, event_id = (str(data.get(key, "")) for key in ("dpt", "decoy", "eventid"))
     if PORT.match(port) and int(port) <= 65535:
@@ -582,14 +672,14 @@ def to_entry(address, note):
         value["decoy"] = decoy
     if EVENT_ID.match(event_id):
         value["id"] = event_id
-    return Entry(network, int(note.time), end, json.dumps(value, separators=(",", ":")).encode("ascii"))
+    line = json.dumps(value, separators=(",", ":")).encode("ascii")
+    return Entry(value["since"], line, end, network)
 
 
-def to_parts(jail, entries, left_out):
-    """The file, in parts of bytes."""
+def to_parts(jail, lines, left_out):
+    """The file, in parts of bytes, from the lines of its bans."""
     head = '{"version":1,"jail":%s,"leftOut":%d,"bans":[\n' % (json.dumps(jail), left_out)
-    lines = b",\n".join(entry.line for entry in entries)
-    return [head.encode("ascii"), lines + b"\n]}\n" if entries else b"]}\n"]
+    return [head.encode("ascii"), b",\n".join(lines) + b"\n]}\n" if lines else b"]}\n"]
 
 
 SIBLING, SIBLING_PROBLEM = None, None

@@ -18,7 +18,7 @@ import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { type BanStage, startBans } from '../support/bans.ts';
 import { manyAddresses } from '../support/dome9-service.ts';
-import { RELEASES, type Release } from '../support/fail2ban.ts';
+import { type Fail2ban, RELEASES, type Release, SHIPPED_DIR } from '../support/fail2ban.ts';
 import { requireProgram } from '../support/programs.ts';
 import { freeBytes, mountTinyDisk } from '../support/tiny-disk.ts';
 import { waitFor } from '../support/wait.ts';
@@ -56,6 +56,18 @@ const addresses = (state: string, jail?: string) =>
     .bans.map(({ ip }) => String(ip))
     .sort();
 
+/** What the action tells of itself. */
+function told(fail2ban: Fail2ban, property: 'wanted' | 'waiting', jail = 'honeyport'): number {
+  return Number(fail2ban.client('get', jail, 'action', 'honeyport-dome9', property));
+}
+
+async function untilTold(fail2ban: Fail2ban, wanted: number): Promise<void> {
+  await waitFor(() => told(fail2ban, 'wanted') === wanted && told(fail2ban, 'waiting') === 0, {
+    deadlineMs: DEADLINE_MS,
+    what: `${wanted} bans that the action has recorded`,
+  });
+}
+
 async function untilRecorded(state: string, wanted: readonly string[], jail?: string): Promise<void> {
   const sorted = JSON.stringify([...wanted].sort());
   await waitFor(() => JSON.stringify(addresses(state, jail)) === sorted, {
@@ -66,7 +78,7 @@ async function untilRecorded(state: string, wanted: readonly string[], jail?: st
 }
 
 // each waits for most of its time
-describe('the record', { concurrency: 4 }, () => {
+describe('the record', { concurrency: 6 }, () => {
   for (const release of RELEASES) {
     describe(`with ${release === 'host' ? "this machine's" : "Debian 13's"} fail2ban`, {
       concurrency: 2,
@@ -131,13 +143,108 @@ describe('the record', { concurrency: 4 }, () => {
         await fail2ban.stop('SIGKILL');
         const stale = readFileSync(file, 'utf8').replace(OTHER, '203.0.113.77');
         writeFileSync(file, stale);
-        writeFileSync(join(state, 'wanted/.honeyport-honeyport.json'), 'half');
+        writeFileSync(join(state, 'wanted/.honeyport-honeyport.json.1'), 'half');
         await fail2ban.start();
         await untilRecorded(state, [ADDRESS, ADDRESS6, OTHER]);
         assert.deepEqual(readdirSync(join(state, 'wanted')), ['honeyport.json']);
       });
     });
   }
+
+  test('a file that would be the same is left alone, and a stop writes what is new and lifts nothing', async (context) => {
+    const { state, knock, fail2ban } = await startRecording(context);
+    const file = join(state, 'wanted/honeyport.json');
+    const identity = () => `${statSync(file).ino} ${statSync(file).mtimeMs} ${readFileSync(file, 'utf8')}`;
+    for (const address of [ADDRESS6, ADDRESS]) knock(address);
+    await untilRecorded(state, [ADDRESS, ADDRESS6]);
+    await untilTold(fail2ban, 2);
+    fail2ban.client('set', 'honeyport', 'banip', OTHER);
+    fail2ban.client('set', 'honeyport', 'unbanip', ADDRESS6);
+    await fail2ban.stop();
+    assert.deepEqual(addresses(state), [ADDRESS, OTHER], 'what changed just before the stop is not recorded');
+    const before = identity();
+    await fail2ban.start();
+    await untilTold(fail2ban, 2);
+    assert.equal(identity(), before, 'the same bans were written anew after a restart');
+    fail2ban.client('reload', '--restart', 'honeyport');
+    await untilTold(fail2ban, 2);
+    assert.equal(identity(), before, 'the same bans were written anew after a restart of the jail');
+    fail2ban.client('reload', '--unban', 'honeyport');
+    await untilRecorded(state, []);
+    fail2ban.client('set', 'honeyport', 'banip', OTHER);
+    await untilRecorded(state, [OTHER]);
+    fail2ban.client('stop', 'honeyport');
+    assert.deepEqual(addresses(state), [OTHER], 'the stop of the jail lifted the ban');
+  });
+
+  test('what is lifted right after a start is out of the record, also when a stop comes at once', async (context) => {
+    const { state, knock, fail2ban } = await startRecording(context);
+    for (const address of [ADDRESS, ADDRESS6, OTHER]) knock(address);
+    await untilRecorded(state, [ADDRESS, ADDRESS6, OTHER]);
+    const restart = async () => {
+      await fail2ban.stop();
+      await fail2ban.start();
+      await waitFor(() => fail2ban.banned().includes(ADDRESS6), {
+        deadlineMs: DEADLINE_MS,
+        everyMs: 50,
+        what: 'the restored bans',
+      });
+    };
+    await restart();
+    fail2ban.client('set', 'honeyport', 'unbanip', ADDRESS);
+    await fail2ban.stop();
+    assert.deepEqual(addresses(state), [OTHER, ADDRESS6], 'the lifted one stayed');
+    await fail2ban.start();
+    await waitFor(() => fail2ban.banned().length === 2, { deadlineMs: DEADLINE_MS, what: 'restored bans' });
+    fail2ban.client('unban', '--all');
+    await fail2ban.stop();
+    assert.deepEqual(addresses(state), [], 'those that were lifted together stayed');
+  });
+
+  test('a running jail that is given the action begins to record when it restarts', async (context) => {
+    const stage = await startBans(context, { release: 'host', jails: { honeyport: {} } });
+    const { knock, fail2ban, waitForHeld, configure, dir } = stage;
+    knock(ADDRESS);
+    await waitForHeld(ADDRESS);
+    configure({ honeyport: { settings: settings() } });
+    fail2ban.client('restart', 'honeyport');
+    await untilRecorded(join(dir, 'dome9'), [ADDRESS]);
+  });
+
+  test('a source that is found again is recorded with its new end', async (context) => {
+    const { state, knock } = await startRecording(context);
+    knock(ADDRESS, { ageSeconds: HOUR_SECONDS / 2 });
+    await untilRecorded(state, [ADDRESS]);
+    const [first] = recorded(state).bans as { since: number; until: number }[];
+    knock(ADDRESS);
+    const ends = () => (recorded(state).bans as { since: number; until: number }[]).map(({ until }) => until);
+    await waitFor(() => ends()[0]! >= first!.until + HOUR_SECONDS / 2 - 60, {
+      deadlineMs: DEADLINE_MS,
+      what: () => `an end after ${first!.until}, got ${ends()}`,
+    });
+  });
+
+  test('of more bans than there is room for the newest are recorded, and how many are left out is told once', async (context) => {
+    const shipped = readFileSync(join(SHIPPED_DIR, 'action.d/honeyport-dome9.py'), 'utf8');
+    const small = shipped.replace('MOST_RECORDED = 100_000', 'MOST_RECORDED = 2');
+    assert.notEqual(small, shipped, 'the bound has another name now');
+    const { knock, state, fail2ban, waitForLog } = await startRecording(context);
+    writeFileSync(join(fail2ban.configuration, 'action.d/honeyport-dome9.py'), small);
+    fail2ban.client('reload', '--restart', 'honeyport');
+    for (const [index, address] of [OTHER, ADDRESS, ADDRESS6, '198.51.100.9'].entries())
+      knock(address, { ageSeconds: [300, 10, 20, 400][index]! });
+    await untilRecorded(state, [ADDRESS, ADDRESS6]);
+    await waitFor(() => recorded(state).leftOut === 2, {
+      deadlineMs: DEADLINE_MS,
+      what: () => `2 bans left out, got ${recorded(state).leftOut}`,
+    });
+    fail2ban.client('set', 'honeyport', 'unbanip', ADDRESS);
+    await untilRecorded(state, [ADDRESS6, OTHER]);
+    assert.equal(recorded(state).leftOut, 1, 'how many are left out');
+    assert.equal(fail2ban.log().match(/only the newest 2 bans are recorded/g)?.length, 1, fail2ban.log());
+    fail2ban.client('set', 'honeyport', 'unbanip', OTHER, '198.51.100.9');
+    await waitForLog(/NOTICE .*honeyport-dome9: all 1 bans are recorded again/);
+  });
 
   test('a permanent ban has no end, and a jail of another filter has neither port nor event', async (context) => {
     const more = 'bantime = -1\n';
@@ -180,7 +287,7 @@ describe('the record', { concurrency: 4 }, () => {
     configure({ honeyport: { settings: settings('state="here"') } });
     fail2ban.client('reload');
     await waitForLog(
-      /ERROR .*\[honeyport\] state: expected an absolute path, got 'here'; the options before stay in force/,
+      /ERROR .*\[honeyport\] honeyport-dome9: state: expected an absolute path, got 'here'; the options before stay in force/,
     );
     configure({ honeyport: { settings: settings('state="DIR/elsewhere"') } });
     fail2ban.client('reload');
@@ -264,6 +371,13 @@ describe('the record', { concurrency: 4 }, () => {
       assert.deepEqual(addresses(disk.directory), [ADDRESS]);
       knock(OTHER);
       await waitForHeld(OTHER);
+      for (const jail of ['honeyport', 'other'])
+        assert.ok(told(fail2ban, 'waiting', jail) > 0, `the worker of ${jail} was not held up`);
+      const begin = performance.now();
+      fail2ban.client('stop', 'other');
+      const taken = performance.now() - begin;
+      assert.ok(taken < 12_000, `the jail took ${Math.round(taken)} ms to stop`);
+      assert.match(fail2ban.log(), /\[other\] honeyport-dome9: \S+other\.json is still being written/);
     } finally {
       disk.thaw();
     }
@@ -290,10 +404,21 @@ describe('the record', { concurrency: 4 }, () => {
     await waitForLog(
       /ERROR .*cannot write \S+wanted\/honeyport\.json: No space left on device; the firewall has all bans/,
     );
-    assert.equal(readFileSync(join(disk, 'wanted/honeyport.json'), 'utf8'), text);
+    assert.equal(
+      readFileSync(join(disk, 'wanted/honeyport.json'), 'utf8'),
+      text,
+      'the file before stays whole',
+    );
+    assert.deepEqual(
+      readdirSync(join(disk, 'wanted')),
+      ['honeyport.json'],
+      'what could not be written is removed',
+    );
+    assert.equal(told(fail2ban, 'wanted'), 1, 'bans that are recorded');
+    assert.ok(told(fail2ban, 'waiting') > 0, 'nothing is said to wait');
     rmSync(join(disk, 'filler'));
     await untilRecorded(disk, [ADDRESS, OTHER, ADDRESS6]);
-    await waitForLog(/NOTICE .*honeyport\.json can be written again, with 3 bans/);
+    await waitForLog(/NOTICE .*honeyport\.json works again, with 3 bans/);
     assert.equal(fail2ban.log().match(/No space left/g)?.length, 1);
     await fail2ban.stop();
   });
@@ -309,6 +434,15 @@ describe('the record', { concurrency: 4 }, () => {
     chownSync(state, SERVICE_USER, SERVICE_USER);
     const target = join(dir, 'target');
     mkdirSync(target);
+    for (const [name, make] of [
+      ['link', () => symlinkSync(target, join(dir, 'link'))],
+      ['file', () => writeFileSync(join(dir, 'file'), '')],
+    ] as const) {
+      make();
+      configure({ honeyport: { settings: settings(`state="DIR/${name}"`) } });
+      fail2ban.client('reload');
+      await waitForLog(new RegExp(`ERROR .*cannot write \\S+: \\S+/${name} is not a directory of its own`));
+    }
     symlinkSync(target, join(state, 'wanted'));
     configure({ honeyport: { settings: settings() } });
     fail2ban.client('reload');
@@ -321,7 +455,7 @@ describe('the record', { concurrency: 4 }, () => {
     const precious = join(dir, 'precious');
     writeFileSync(precious, 'mine');
     symlinkSync(precious, join(state, 'wanted/honeyport.json'));
-    symlinkSync(precious, join(state, 'wanted/.honeyport-honeyport.json'));
+    symlinkSync(precious, join(state, 'wanted/.honeyport-honeyport.json.1'));
     await untilRecorded(state, [ADDRESS]);
     assert.equal(readFileSync(precious, 'utf8'), 'mine');
     const { uid, gid, mode } = statSync(join(state, 'wanted/honeyport.json'));
