@@ -188,7 +188,7 @@ class Record:
         return "%s%s." % (TEMPORARY_PREFIX, self._name)
 
     def read(self):
-        """The lines of the bans that stand in the file, as of Entry. Raises OSError, and ValueError for another file."""
+        """The lines of the bans that stand in the file. Raises OSError, and ValueError where it is another file."""
         with self._open_directory() as (directory, owner):
             descriptor = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
                                  dir_fd=directory)

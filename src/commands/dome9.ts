@@ -56,12 +56,13 @@ function loader(file: string | undefined): () => Dome9Configuration {
 async function keep(load: () => Dome9Configuration, { version, voice }: CommandContext): Promise<void> {
   let service: Dome9Service | undefined;
   const reload = () => service?.reload();
+  const reloadIfChanged = () => service?.reload({ onlyIfChanged: true });
   // before the start, so that no signal finds Node's own answer, which is to end without a word
   process.on('SIGHUP', reload);
   const stopped = firstOf(['SIGTERM', 'SIGINT']);
   const { file, api, list, url, state } = load();
   // before the file is read for good, so that no change falls between
-  const watch = file === undefined ? undefined : await watchConfiguration(file, reload, voice);
+  const watch = file === undefined ? undefined : await watchConfiguration(file, reloadIfChanged, voice);
   voice.say(`version ${version}, configuration: ${file ?? 'the environment'}`);
   voice.say(`${api === 'v2' ? `list ${list}` : 'the v1 blacklist'} at ${url} is kept in step with ${state}`);
   // loaded when it is asked for: the HTTP client would take memory of the running listener

@@ -1,8 +1,8 @@
 import type { Dome9Configuration } from '../configuration/dome9.ts';
 import { openApi } from './api.ts';
-import { createBlacklist } from './blacklist.ts';
+import { accountMark, countRecorded, createBlacklist } from './blacklist.ts';
 import { createIpList } from './ip-list.ts';
-import { openStateFile } from './state-file.ts';
+import { openStateFile, type StateFile } from './state-file.ts';
 import type { Target } from './target.ts';
 
 /** The account that a configuration names. */
@@ -26,10 +26,12 @@ export function openAccount(
   const { url, key, ca, sensor, list, maxItems, state } = configuration;
   const api = openApi({ url, key, ca, version });
   const common = { api, sensor, maxItems, onNotice };
+  const record = openStateFile(`${state}/posted.json`);
+  if (configuration.api === 'v2') noticeRecord(record, onNotice);
   const target =
     configuration.api === 'v2'
       ? createIpList({ ...common, name: list })
-      : createBlacklist({ ...common, record: openStateFile(`${state}/posted.json`), now: Date.now });
+      : createBlacklist({ ...common, account: accountMark(url, key.id), record, now: Date.now });
   return {
     target,
     get calls() {
@@ -37,4 +39,13 @@ export function openAccount(
     },
     close: () => api.close(),
   };
+}
+
+/** Nobody takes back what is in the v1 blacklist once v2 is in use. */
+function noticeRecord(record: StateFile, onNotice: (message: string) => void): void {
+  const count = countRecorded(record, Date.now());
+  if (count > 0)
+    onNotice(
+      `${record.path}: ${count} addresses are in the v1 blacklist; take them out there and remove the file`,
+    );
 }

@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import { Agent, type Dispatcher, EnvHttpProxyAgent } from 'undici';
 import type { Dome9Key } from '../configuration/dome9.ts';
-import { messageOf } from '../errors.ts';
+import { messageOf, UserError } from '../errors.ts';
 import { openTlsContext } from '../sinks/tls-files.ts';
 import { ApiError, failureOf, retryAfterMs } from './api-error.ts';
 
@@ -33,12 +33,13 @@ export interface ApiOptions {
   /** PEM file of authorities; undefined: those that the host trusts. */
   readonly ca: string | undefined;
   readonly version: string;
+  /** For a call in all. */
+  readonly callTimeoutMs?: number;
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
 /** For the head of an answer, and between two parts of it. */
 const ANSWER_TIMEOUT_MS = 30_000;
-/** For a call in all. */
 const CALL_TIMEOUT_MS = 60_000;
 /** All lists of an account at once: 100,000 items take about 15 MB. */
 const MOST_ANSWER_BYTES = 32 << 20;
@@ -46,12 +47,12 @@ const MOST_QUOTED_CHARACTERS = 200;
 const MOST_READ_CHARACTERS = 10_000;
 
 /** @throws UserError when the file of authorities cannot be used */
-export function openApi({ url, key, ca, version }: ApiOptions): Api {
+export function openApi({ url, key, ca, version, callTimeoutMs = CALL_TIMEOUT_MS }: ApiOptions): Api {
   const authorization = `Basic ${Buffer.from(`${key.id}:${key.secret}`).toString('base64')}`;
   const repeatsKey = createKeyFinder(key);
   const base = new URL(url);
   const dispatcher = createDispatcher(base, ca);
-  const closing = new AbortController();
+  const underWay = new Set<AbortController>();
   let calls = 0;
   return {
     get calls() {
@@ -71,14 +72,13 @@ export function openApi({ url, key, ca, version }: ApiOptions): Api {
           ...headers,
         },
         body,
-        signal: AbortSignal.any([closing.signal, AbortSignal.timeout(CALL_TIMEOUT_MS)]),
       };
       const { status, text, retryAfter } = await answerTo(request, call);
       if (status >= 200 && status < 300) return text;
       throw new ApiError(failureOf(status), refusalOf(call, status, shown(text)), retryAfter);
     },
     async close() {
-      closing.abort();
+      for (const call of underWay) call.abort();
       await dispatcher.destroy();
     },
   };
@@ -94,15 +94,25 @@ export function openApi({ url, key, ca, version }: ApiOptions): Api {
   }
 
   async function answerTo(request: Dispatcher.RequestOptions, call: ApiCall) {
+    // not AbortSignal.any or .timeout: Node 20 may collect them while somebody waits for them
+    const breaking = new AbortController();
+    underWay.add(breaking);
+    const limit = setTimeout(
+      () => breaking.abort(new Error(`no whole answer within ${callTimeoutMs} ms`)),
+      callTimeoutMs,
+    );
     try {
       // redirects are not followed: the key is for this place alone
-      const answer = await dispatcher.request(request);
+      const answer = await dispatcher.request({ ...request, signal: breaking.signal });
       const text = await answer.body.text();
       const header = answer.headers['retry-after'];
       const retryAfter = retryAfterMs(typeof header === 'string' ? header : undefined, Date.now());
       return { status: answer.statusCode, text, retryAfter };
     } catch (error) {
       throw new ApiError('unavailable', `${nameOf(call)}: ${reasonOf(error)}`);
+    } finally {
+      clearTimeout(limit);
+      underWay.delete(breaking);
     }
   }
 }
@@ -122,7 +132,14 @@ function createDispatcher(base: URL, ca: string | undefined): Dispatcher {
     rejectUnauthorized: true,
     timeout: CONNECT_TIMEOUT_MS,
   };
-  return new EnvHttpProxyAgent({ ...options, connect: tls, requestTls: tls, proxyTls: tls });
+  try {
+    return new EnvHttpProxyAgent({ ...options, connect: tls, requestTls: tls, proxyTls: tls });
+  } catch {
+    // a password may stand in it
+    throw new UserError('HTTPS_PROXY or HTTP_PROXY in the environment is not the URL of a proxy', {
+      hint: 'expected one such as http://proxy.example:3128',
+    });
+  }
 }
 
 function encode(body: ApiCall['body']): { headers: Record<string, string>; body: string | null } {

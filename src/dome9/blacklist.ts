@@ -1,12 +1,16 @@
+import { createHash } from 'node:crypto';
+import { UserError } from '../errors.ts';
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
 import { commentOf } from './comment.ts';
 import type { StateFile } from './state-file.ts';
 import type { Outcome, Target } from './target.ts';
-import { newestWants, type Want } from './want.ts';
+import { firstEnd, newestWants, type Want } from './want.ts';
 
 export interface BlacklistOptions {
   readonly api: Api;
+  /** Which account it is, as in `accountMark`. */
+  readonly account: string;
   readonly sensor: string;
   readonly maxItems: number;
   /** Where it is kept what we have put there: what the API answers to a question for it is not documented. */
@@ -34,8 +38,16 @@ type Posted = Map<string, PostedItem>;
  * The blacklist of the v1 API, which ends items by itself. Nobody can tell there whose an item is: only what the record
  * says is ours is ever taken back.
  */
-export function createBlacklist({ api, sensor, maxItems, record, now, onNotice }: BlacklistOptions): Target {
-  const posted: Posted = readRecord(record.read());
+export function createBlacklist({
+  api,
+  account,
+  sensor,
+  maxItems,
+  record,
+  now,
+  onNotice,
+}: BlacklistOptions): Target {
+  const posted: Posted = readRecord(record, account);
   /** Refused once, with the end that was refused. */
   const refused = new Map<string, number | null>();
 
@@ -75,7 +87,13 @@ export function createBlacklist({ api, sensor, maxItems, record, now, onNotice }
     const isPresent = ({ ip }: Want) => posted.get(ip)?.isConfirmed === true;
     const notTaken = taken.filter((want) => refused.has(want.ip) && !isPresent(want)).length;
     const present = taken.filter(isPresent).length;
-    return { present, leftOut: noRoom + notTaken, foreign: undefined, isUnfinished };
+    return {
+      present,
+      leftOut: noRoom + notTaken,
+      foreign: undefined,
+      nextEnd: firstEnd(taken),
+      isUnfinished,
+    };
   }
 
   /** The record is first: what is there and not in it would stay for ever. */
@@ -119,15 +137,37 @@ export function createBlacklist({ api, sensor, maxItems, record, now, onNotice }
   function keep(ip: string, item: PostedItem | undefined): void {
     if (item === undefined) posted.delete(ip);
     else posted.set(ip, item);
-    record.write({ version: 1, posted: Object.fromEntries(posted) });
+    record.write({ version: 1, account, posted: Object.fromEntries(posted) });
   }
 }
 
-function readRecord(value: unknown): Posted {
-  const { posted } = (value ?? {}) as { posted?: Readonly<Record<string, Partial<PostedItem> | null>> };
-  const entries = Object.entries(posted ?? {}).map(([ip, item]): [string, PostedItem] => {
+/** @throws UserError when it is the record of another account: what was put there nobody would take back */
+function readRecord(record: StateFile, account: string): Posted {
+  const { account: recorded = account, posted = {} } = (record.read() ?? {}) as RecordContent;
+  const entries = Object.entries(posted).map(([ip, item]): [string, PostedItem] => {
     const until = typeof item?.until === 'number' ? item.until : null;
     return [ip, { until, isConfirmed: item?.isConfirmed === true }];
   });
+  if (recorded !== account && entries.length > 0) {
+    throw new UserError(`${record.path} has what was put into another account: url or key has changed`, {
+      hint: 'unban all with the former url and key, or take them out of that account by hand and remove the file',
+    });
+  }
   return new Map(entries);
+}
+
+interface RecordContent {
+  readonly account?: string;
+  readonly posted?: Readonly<Record<string, Partial<PostedItem> | null>>;
+}
+
+/** Tells accounts apart without telling the key. */
+export function accountMark(url: string, keyId: string): string {
+  return createHash('sha256').update(`${url} ${keyId}`).digest('hex').slice(0, 16);
+}
+
+/** How many addresses a record says were put there, and may still be. */
+export function countRecorded(record: StateFile, nowMs: number): number {
+  const { posted = {} } = (record.read() ?? {}) as RecordContent;
+  return Object.values(posted).filter((item) => item?.until == null || item.until * 1000 > nowMs).length;
 }

@@ -26,6 +26,17 @@ function ownerMark(sensor: string): string {
   return `honeyport/${sensor} `;
 }
 
+/** Whether an item was put there by another sensor that should have taken it out by now, and the sensor's name. */
+export function overdueSensor(comment: unknown, sensor: string, nowMs: number): string | undefined {
+  if (typeof comment !== 'string' || isOwnComment(comment, sensor)) return undefined;
+  const [, other, until] =
+    /^honeyport\/([A-Za-z0-9._-]{1,255}) .*?\buntil=([0-9TZ:-]{20})(?: |$)/.exec(comment) ?? [];
+  return until !== undefined && Date.parse(until) + OVERDUE_MS < nowMs ? other : undefined;
+}
+
+/** Its host may be down for as long as an update takes. */
+const OVERDUE_MS = 60 * 60_000;
+
 function timeText(seconds: number): string {
   return new Date(seconds * 1000).toISOString().replace(/\.[0-9]{3}Z$/, 'Z');
 }

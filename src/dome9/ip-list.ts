@@ -1,5 +1,6 @@
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
+import { overdueSensor } from './comment.ts';
 import { isDone, type ListItem, type ListPlan, planList } from './plan.ts';
 import type { Outcome, Target } from './target.ts';
 import type { Want } from './want.ts';
@@ -16,26 +17,25 @@ export interface IpListOptions {
 /** Between two of our looks somebody else may write: more often than that, and it has to wait. */
 const MOST_ROUNDS = 3;
 
+const IPV4_ONLY_MS = 60 * 60_000;
+
 /** An IP list of the v2 API. It has neither calls for items nor a version: a list is read and replaced as a whole. */
 export function createIpList({ api, name, sensor, maxItems, onNotice }: IpListOptions): Target {
   /** Where the list was last time. */
   let id: string | undefined;
-  /** The documentation does not say whether a list takes IPv6. */
-  let takesIpv6 = true;
+  /** The documentation does not say whether a list takes IPv6. In milliseconds of `performance.now()`; 0: it does. */
+  let ipv4OnlyUntil = 0;
   const planOf = (list: IpList | undefined, wants: readonly Want[]) =>
-    planList(list?.items ?? [], takesIpv6 ? wants : wants.filter(isIpv4), { sensor, maxItems });
+    planList(list?.items ?? [], ipv4OnlyUntil === 0 ? wants : wants.filter(isIpv4), { sensor, maxItems });
 
   return {
     async converge(wants) {
       try {
-        return await bring(wants);
+        return await bringWithIpv6(wants);
       } catch (error) {
-        if (isMissing(error) && id !== undefined) {
-          id = undefined;
-          throw new ApiError('unavailable', `list ${name} was deleted meanwhile: ${error.message}`);
-        }
-        if (!takesIpv6 || wants.every(isIpv4) || !isRefusal(error)) throw error;
-        return bringWithoutIpv6(wants, error);
+        if (!isMissing(error) || id === undefined) throw error;
+        id = undefined;
+        throw new ApiError('unavailable', `list ${name} was deleted meanwhile: ${error.message}`);
       }
     },
     async preview(wants) {
@@ -44,11 +44,12 @@ export function createIpList({ api, name, sensor, maxItems, onNotice }: IpListOp
   };
 
   async function bring(wants: readonly Want[]): Promise<Outcome> {
-    const skipped = takesIpv6 ? 0 : wants.filter((want) => !isIpv4(want)).length;
+    const skipped = ipv4OnlyUntil === 0 ? 0 : wants.filter((want) => !isIpv4(want)).length;
     const [first, ...others] = await findOrCreate();
     for (const other of others) await takeOwnOut(other);
     let list = first!;
     id = list.id;
+    noticeOverdue(list);
     for (let round = 1; ; round++) {
       const plan = planOf(list, wants);
       if (isDone(plan)) return outcomeOf(plan, skipped);
@@ -59,16 +60,23 @@ export function createIpList({ api, name, sensor, maxItems, onNotice }: IpListOp
     }
   }
 
-  /** Where IPv6 was not what the refusal was about, that one is the error. */
-  async function bringWithoutIpv6(wants: readonly Want[], refusal: ApiError): Promise<Outcome> {
-    takesIpv6 = false;
+  /** Without IPv6 where a list with it is refused, twice, and one without it is not; tried again an hour later. */
+  async function bringWithIpv6(wants: readonly Want[]): Promise<Outcome> {
+    if (ipv4OnlyUntil <= performance.now()) ipv4OnlyUntil = 0;
+    const isLimited = ipv4OnlyUntil > 0 || wants.every(isIpv4);
+    const refusal = await refusalOf(() => bring(wants));
+    if (!(refusal instanceof WriteRefused)) return refusal;
+    if (isLimited) throw refusal;
+    const second = await refusalOf(() => bring(wants));
+    if (!(second instanceof WriteRefused)) return second;
+    ipv4OnlyUntil = performance.now() + IPV4_ONLY_MS;
     try {
       const outcome = await bring(wants);
-      onNotice(`the list does not take IPv6 addresses, which are left out: ${refusal.message}`);
+      onNotice(`the list does not take IPv6 addresses, which are left out: ${second.message}`);
       return outcome;
     } catch (error) {
-      takesIpv6 = true;
-      throw isRefusal(error) ? refusal : error;
+      ipv4OnlyUntil = 0;
+      throw error instanceof WriteRefused ? second : error;
     }
   }
 
@@ -92,7 +100,10 @@ export function createIpList({ api, name, sensor, maxItems, onNotice }: IpListOp
         id = undefined;
       }
     }
-    const lists = parseLists(await api.send({ method: 'GET', path: '/v2/IpList' }), name);
+    const named = parseNamed(await api.send({ method: 'GET', path: '/v2/IpList' }), name);
+    // where the overview leaves items out, a list is not an empty one
+    const lists: IpList[] = [];
+    for (const list of named) lists.push(list.items == null ? await read(String(list.id)) : parseList(list));
     if (lists.length > 1)
       onNotice(`the account has ${lists.length} lists ${name}: delete all but ${lists[0]!.id}`);
     return lists;
@@ -122,7 +133,36 @@ export function createIpList({ api, name, sensor, maxItems, onNotice }: IpListOp
 
   async function replace(list: IpList, { items }: ListPlan): Promise<void> {
     const json = { description: list.description, items };
-    await api.send({ method: 'PUT', path: pathOf(list.id), body: { json } });
+    try {
+      await api.send({ method: 'PUT', path: pathOf(list.id), body: { json } });
+    } catch (error) {
+      throw isRefusal(error) ? new WriteRefused(error) : error;
+    }
+  }
+
+  /** The API knows no ends: what a host leaves that is gone, or has got another name, would block for ever. */
+  function noticeOverdue(list: IpList): void {
+    const sensors = list.items.flatMap(({ comment }) => overdueSensor(comment, sensor, Date.now()) ?? []);
+    for (const other of new Set(sensors))
+      onNotice(
+        `list ${name} has items of sensor ${other} that should have ended: take them out if that host is gone`,
+      );
+  }
+}
+
+/** A list was not taken. */
+class WriteRefused extends ApiError {
+  constructor({ message, retryAfterMs }: ApiError) {
+    super('refused', message, retryAfterMs);
+  }
+}
+
+async function refusalOf(bring: () => Promise<Outcome>): Promise<Outcome | WriteRefused> {
+  try {
+    return await bring();
+  } catch (error) {
+    if (error instanceof WriteRefused) return error;
+    throw error;
   }
 }
 
@@ -138,8 +178,8 @@ function isIpv4({ ip }: Want): boolean {
   return !ip.includes(':');
 }
 
-function outcomeOf({ present, leftOut, foreign }: ListPlan, skipped: number): Outcome {
-  return { present, leftOut: leftOut + skipped, foreign, isUnfinished: false };
+function outcomeOf({ present, leftOut, foreign, nextEnd }: ListPlan, skipped: number): Outcome {
+  return { present, leftOut: leftOut + skipped, foreign, nextEnd, isUnfinished: false };
 }
 
 interface IpList {
@@ -162,13 +202,12 @@ function parseJson(text: string): unknown {
 }
 
 /** Those of that name, the oldest first where ids rise; of the others nothing is expected. */
-function parseLists(text: string, name: string): IpList[] {
+function parseNamed(text: string, name: string): Record<string, unknown>[] {
   const lists = parseJson(text);
   if (!Array.isArray(lists)) throw unexpected('a list of IP lists');
   return lists
     .filter((list) => list?.name === name)
-    .map(parseList)
-    .sort((one, other) => one.id.localeCompare(other.id, 'en', { numeric: true }));
+    .sort((one, other) => String(one.id).localeCompare(String(other.id), 'en', { numeric: true }));
 }
 
 /** Whatever else stands in an item is kept, and sent back as it came. */
@@ -176,7 +215,7 @@ function parseList(value: unknown): IpList {
   const { id, name, description, items } = (value ?? {}) as Record<string, unknown>;
   if (typeof id !== 'string' && typeof id !== 'number') throw unexpected('an IP list with an id');
   if (typeof name !== 'string') throw unexpected('an IP list with a name');
-  const all = items ?? [];
+  const all = items === null ? [] : items;
   if (!Array.isArray(all) || !all.every(isItem)) throw unexpected('an IP list with items that have an ip');
   return {
     id: String(id),

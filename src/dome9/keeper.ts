@@ -6,6 +6,7 @@ import { watchDirectory } from '../system/watch-file.ts';
 import type { Voice } from '../voice.ts';
 import type { Account } from './account.ts';
 import { hintOf, pauseAfter } from './attempt.ts';
+import { createSchedule } from './schedule.ts';
 import { openStatusFile, type StatusError, targetName } from './status.ts';
 import type { Outcome } from './target.ts';
 import { isRunning, type Want } from './want.ts';
@@ -15,8 +16,8 @@ import { createWantedReader, type Wanted, WantedError } from './wanted.ts';
 export interface Keeper {
   readonly configuration: Dome9Configuration;
   readonly account: Account;
-  /** When the pause after the last attempt ends, in milliseconds since the epoch. */
-  readonly pausesUntil: number;
+  /** How long the pause after the last attempt still lasts, in milliseconds. */
+  readonly pauseLeftMs: number;
   /** Breaks off what is under way, and closes the account. */
   stop(): Promise<void>;
 }
@@ -26,8 +27,8 @@ export interface KeeperOptions {
   readonly account: Account;
   readonly voice: Voice;
   readonly timing?: Partial<Timing>;
-  /** No attempt is made before, in milliseconds since the epoch. */
-  readonly pausesUntil?: number;
+  /** How long no attempt is made, in milliseconds. */
+  readonly pauseMs?: number;
 }
 
 /** All in milliseconds. */
@@ -66,12 +67,7 @@ export async function startKeeper({
   const reader = createWantedReader(state);
   const statusFile = openStatusFile(state);
   const backOff = createBackOff({ firstMs: timing.firstRetryMs, longestMs: timing.longestRetryMs });
-  let timer: NodeJS.Timeout | undefined;
-  let nextAt = Number.POSITIVE_INFINITY;
-  /** Not before: the pause after the last attempt, or what an error asks for. */
-  let earliestAt = rest.pausesUntil ?? 0;
-  let lastAttemptAt = earliestAt - timing.pauseMs;
-  let underWay: Promise<void> | undefined;
+  const schedule = createSchedule(attempt);
   let isStopping = false;
   /** What the last attempt has seen of the recorded files: what they say, or why they cannot be read. */
   let seen: Wanted | string | undefined;
@@ -89,26 +85,32 @@ export async function startKeeper({
       voice.warning(`${reader.directory} is not watched (${error.message}): it is looked at every 30 s`),
   });
   const looking = setInterval(look, timing.lookMs);
-  scheduleBy(Date.now());
+  schedule.pause(rest.pauseMs ?? 0);
+  schedule.runWithin(0);
 
   return {
     configuration,
     account,
-    get pausesUntil() {
-      return lastAttemptAt + timing.pauseMs;
+    get pauseLeftMs() {
+      return pauseLeftMs();
     },
     async stop() {
       isStopping = true;
-      clearTimeout(timer);
       clearInterval(looking);
-      await Promise.all([watch.close(), account.close()]);
-      await underWay;
+      await Promise.all([watch.close(), account.close(), schedule.stop()]);
     },
   };
 
+  function pauseLeftMs(): number {
+    const { lastRunAt } = schedule;
+    return lastRunAt === undefined
+      ? schedule.dueInMs
+      : Math.max(0, lastRunAt + timing.pauseMs - performance.now());
+  }
+
   /** Also while an attempt is under way, which may have read before. */
   function look(): void {
-    if (readWanted() !== seen) scheduleBy(Date.now() + timing.settleMs);
+    if (readWanted() !== seen) schedule.runWithin(timing.settleMs);
   }
 
   function readWanted(): Wanted | string {
@@ -119,29 +121,7 @@ export async function startKeeper({
     }
   }
 
-  /** Makes an attempt at that time if none is due before; never while a pause lasts. */
-  function scheduleBy(at: number): void {
-    nextAt = Math.max(earliestAt, Math.min(nextAt, at));
-    if (underWay === undefined) restartTimer();
-  }
-
-  function restartTimer(): void {
-    clearTimeout(timer);
-    if (!isStopping) timer = setTimeout(attempt, Math.max(0, nextAt - Date.now()));
-  }
-
-  function attempt(): void {
-    clearTimeout(timer);
-    lastAttemptAt = Date.now();
-    // a change that comes meanwhile brings it nearer again
-    nextAt = Number.POSITIVE_INFINITY;
-    underWay = bring().finally(() => {
-      underWay = undefined;
-      restartTimer();
-    });
-  }
-
-  async function bring(): Promise<void> {
+  async function attempt(): Promise<void> {
     try {
       seen = readWanted();
       if (typeof seen === 'string') throw new WantedError(seen);
@@ -157,29 +137,26 @@ export async function startKeeper({
   }
 
   function noteSuccess(
-    { present, leftOut, isUnfinished }: Outcome,
+    { present, leftOut, nextEnd, isUnfinished }: Outcome,
     wants: readonly Want[],
     unrecorded: number,
   ): void {
-    backOff.reset();
-    const now = Date.now();
-    earliestAt = now + timing.pauseMs;
-    const end = Math.min(
-      ...wants.map(({ until }) => (until === null ? Number.POSITIVE_INFINITY : until * 1000)),
-    );
-    scheduleBy(isUnfinished ? earliestAt : Math.min(end, now + timing.periodMs * (1 + Math.random() / 10)));
+    const endsInMs = nextEnd === undefined ? Number.POSITIVE_INFINITY : nextEnd * 1000 - Date.now();
+    schedule.pause(timing.pauseMs);
+    schedule.runWithin(isUnfinished ? 0 : Math.min(endsInMs, timing.periodMs * (1 + Math.random() / 10)));
     if (lastSyncAt === undefined || trouble !== undefined)
       voice.say(`${name} is in step: ${present} of ${wants.length} wanted`);
-    lastSyncAt = now;
+    lastSyncAt = Date.now();
     trouble = undefined;
     sayLeftOut(leftOut + unrecorded);
+    backOff.reset();
   }
 
   function sayLeftOut(count: number): void {
     const { maxItems } = configuration;
     if (count > 0 && !saidLeftOut)
       voice.warning(
-        `${name} lacks ${count} wanted addresses: max_items is ${maxItems}, and the newest are taken`,
+        `${name} lacks ${count} wanted addresses: max_items is ${maxItems}, and the newest that are taken are in it`,
       );
     saidLeftOut = count > 0;
   }
@@ -194,8 +171,8 @@ export async function startKeeper({
     }
     trouble = { since: trouble?.message === message ? trouble.since : Date.now(), message, hint };
     // what could not be read is worth a try as soon as it changes
-    earliestAt = Date.now() + (error instanceof WantedError ? timing.settleMs : pauseMs);
-    scheduleBy(Date.now() + pauseMs);
+    schedule.pause(error instanceof WantedError ? timing.settleMs : pauseMs);
+    schedule.runWithin(pauseMs);
   }
 
   function writeStatus(): void {
@@ -208,8 +185,7 @@ export async function startKeeper({
         foreign: outcome?.foreign,
         leftOut: (outcome?.leftOut ?? 0) + (typeof seen === 'object' ? seen.leftOut : 0),
         lastSyncAt,
-        lastAttemptAt,
-        nextAttemptAt: nextAt,
+        nextAttemptAt: Date.now() + schedule.dueInMs,
         calls: account.calls,
         error: trouble,
       });

@@ -1,6 +1,6 @@
 import { parseNetwork } from '../network.ts';
 import { commentOf, isOwnComment } from './comment.ts';
-import { newestWants, type Want } from './want.ts';
+import { firstEnd, newestWants, type Want } from './want.ts';
 
 /** An item of an IP list, with whatever the API says of it beyond the two. */
 export interface ListItem {
@@ -21,6 +21,8 @@ export interface ListPlan {
   readonly present: number;
   /** Wanted addresses that there is no room for. */
   readonly leftOut: number;
+  /** As in an outcome. */
+  readonly nextEnd: number | undefined;
 }
 
 export interface PlanOptions {
@@ -57,6 +59,7 @@ export function planList(items: readonly ListItem[], wants: Iterable<Want>, opti
     foreign: foreign.length,
     present: all.length - missing.length + taken.length,
     leftOut: missing.length - taken.length,
+    nextEnd: firstEnd(taken),
   };
 }
 

@@ -9,8 +9,11 @@ import { targetName } from './status.ts';
 export interface Dome9Service {
   /** In force; another one after a reload. */
   readonly configuration: Dome9Configuration;
-  /** Reads the configuration again, all or nothing, and tries as soon as the pause after the last attempt ends. */
-  reload(): void;
+  /**
+   * Reads the configuration again, all or nothing, and tries as soon as the pause after the last attempt ends.
+   * @param onlyIfChanged nothing happens where it says the same as before
+   */
+  reload(options?: { readonly onlyIfChanged?: boolean }): void;
   /** Breaks off what is under way. */
   stop(): Promise<void>;
 }
@@ -33,16 +36,16 @@ export async function startDome9Service(options: Dome9ServiceOptions): Promise<D
   const first = load();
   let keeper = await startKeeper({ configuration: first, account: open(first), voice, timing });
   let reloading = Promise.resolve();
-  let isReloadWaiting = false;
+  let waiting: { onlyIfChanged: boolean } | undefined;
   return {
     get configuration() {
       return keeper.configuration;
     },
-    reload() {
+    reload({ onlyIfChanged = false } = {}) {
       // of a storm of signals one is left
-      if (isReloadWaiting) return;
-      isReloadWaiting = true;
-      reloading = reloading.then(replace);
+      if (waiting !== undefined) waiting.onlyIfChanged &&= onlyIfChanged;
+      else reloading = reloading.then(replace);
+      waiting ??= { onlyIfChanged };
     },
     async stop() {
       await reloading;
@@ -59,10 +62,12 @@ export async function startDome9Service(options: Dome9ServiceOptions): Promise<D
   }
 
   async function replace(): Promise<void> {
-    isReloadWaiting = false;
+    const { onlyIfChanged } = waiting!;
+    waiting = undefined;
     let next: Pick<Keeper, 'configuration' | 'account'>;
     try {
       const configuration = load();
+      if (onlyIfChanged && JSON.stringify(configuration) === JSON.stringify(keeper.configuration)) return;
       next = { configuration, account: open(configuration) };
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
@@ -71,7 +76,7 @@ export async function startDome9Service(options: Dome9ServiceOptions): Promise<D
       return;
     }
     await keeper.stop();
-    keeper = await startKeeper({ ...next, voice, timing, pausesUntil: keeper.pausesUntil });
+    keeper = await startKeeper({ ...next, voice, timing, pauseMs: keeper.pauseLeftMs });
     voice.say(`the configuration was read again: ${targetName(next.configuration)}`);
   }
 }

@@ -16,7 +16,6 @@ export interface ServiceStatus {
   readonly foreign: number | undefined;
   readonly leftOut: number;
   readonly lastSyncAt: number | undefined;
-  readonly lastAttemptAt: number;
   readonly nextAttemptAt: number;
   /** Calls since the service has started. */
   readonly calls: number;
@@ -73,7 +72,10 @@ function isStatus(value: unknown): value is ServiceStatus {
   const isTime = (time: unknown) => typeof time === 'number' && time >= 0 && time <= LATEST_TIME_MS;
   const { pid, leftOut, calls, lastSyncAt = 0, nextAttemptAt, present = 0, foreign = 0, error } = value;
   const isErrorWell =
-    error === undefined || (isMapping(error) && typeof error.message === 'string' && isTime(error.since));
+    error === undefined ||
+    (isMapping(error) &&
+      isTime(error.since) &&
+      [error.message, error.hint ?? ''].every((text) => typeof text === 'string'));
   const numbers = [pid, leftOut, calls, present, foreign];
   return numbers.every(Number.isSafeInteger) && isTime(lastSyncAt) && isTime(nextAttemptAt) && isErrorWell;
 }
@@ -103,7 +105,7 @@ function statusRows(status: ServiceStatus, now: number): string[][] {
     ],
     ['calls', String(calls)],
     ['last error', error === undefined ? 'none' : `${error.message} (since ${timeText(error.since, now)})`],
-    ...(error?.hint === undefined ? [] : [['', String(error.hint)]]),
+    ...(error?.hint === undefined ? [] : [['', error.hint]]),
   ];
 }
 

@@ -20,6 +20,8 @@ export interface Outcome {
   readonly leftOut: number;
   /** Items that are not ours; undefined where nobody knows. */
   readonly foreign: number | undefined;
+  /** When the first ban ends of those that the account has, in seconds since the epoch; undefined: none does. */
+  readonly nextEnd: number | undefined;
   /** There is more to do than may be done at once. */
   readonly isUnfinished: boolean;
 }

@@ -32,3 +32,9 @@ export function newestWants(wants: Iterable<Want>, room: number): Want[] {
     .sort((one, other) => other.since - one.since || (one.ip < other.ip ? -1 : 1))
     .slice(0, Math.max(0, room));
 }
+
+/** When the first of them ends, in seconds since the epoch; undefined where none does. */
+export function firstEnd(wants: readonly Want[]): number | undefined {
+  const ends = wants.flatMap(({ until }) => until ?? []);
+  return ends.length === 0 ? undefined : ends.reduce((first, end) => Math.min(first, end));
+}

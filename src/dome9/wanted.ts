@@ -1,8 +1,17 @@
-import { closeSync, constants, fstatSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { isErrnoException, messageOf } from '../errors.ts';
 import { parseNetwork } from '../network.ts';
-import { longerWant, type Want } from './want.ts';
+import { longerWant, newestWants, type Want } from './want.ts';
 
 /** What fail2ban's action has recorded, in `<state>/wanted`, one file for each jail. */
 export interface Wanted {
@@ -27,7 +36,9 @@ export class WantedError extends Error {
   override readonly name = 'WantedError';
 }
 
-const MOST_JAILS = 256;
+const MOST_JAILS = 64;
+/** Over all jails: beyond it memory would grow without a bound. */
+const MOST_WANTS = 100_000;
 /** 100,000 bans, the most that the action writes, take 12 MiB. */
 const MOST_BYTES = 32 << 20;
 
@@ -62,6 +73,8 @@ interface RecordedJail {
 
 function namesIn(directory: string): string[] {
   try {
+    // root asks for the status, and the directory above may be the service user's
+    if (lstatSync(directory).isSymbolicLink()) throw new Error('it is a symbolic link');
     const names = readdirSync(directory).filter((name) => /^[^.].*\.json$/s.test(name));
     if (names.length > MOST_JAILS)
       throw new Error(`expected at most ${MOST_JAILS} files, got ${names.length}`);
@@ -99,13 +112,22 @@ function readRegular(path: string): string {
 }
 
 function parse(text: string): RecordedJail {
-  const { version, jail, bans, leftOut = 0 } = asMapping(JSON.parse(text), 'the file');
+  const { version, jail, bans, leftOut = 0 } = asMapping(parseJson(text), 'the file');
   if (version !== 1) throw new Error('expected version 1; is fail2ban/ of the same release as this program?');
   if (typeof jail !== 'string') throw new Error('expected jail to be a text');
   if (!Array.isArray(bans)) throw new Error('expected bans to be a list');
   if (!Number.isSafeInteger(leftOut) || (leftOut as number) < 0)
     throw new Error('expected leftOut to be a number');
   return { wants: bans.map((ban, index) => wantOf(ban, index, jail)), leftOut: leftOut as number };
+}
+
+/** What stands there is not quoted: it may be another file than ours. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Error('it is not JSON');
+  }
 }
 
 function wantOf(ban: unknown, index: number, jail: string): Want {
@@ -148,10 +170,18 @@ function bareText({ text, family, length }: { text: string; family: 4 | 6; lengt
 }
 
 function merge(jails: readonly RecordedJail[]): Wanted {
-  const wants = new Map<string, Want>();
-  for (const want of jails.flatMap((jail) => jail.wants)) {
-    const other = wants.get(want.ip);
-    wants.set(want.ip, other === undefined ? want : longerWant(want, other));
+  const all = new Map<string, Want>();
+  for (const { wants } of jails) {
+    for (const want of wants) {
+      const other = all.get(want.ip);
+      all.set(want.ip, other === undefined ? want : longerWant(want, other));
+    }
   }
-  return { wants, leftOut: jails.reduce((sum, jail) => sum + jail.leftOut, 0) };
+  const leftOut = jails.reduce((sum, jail) => sum + jail.leftOut, 0);
+  if (all.size <= MOST_WANTS) return { wants: all, leftOut };
+  const newest = newestWants(all.values(), MOST_WANTS);
+  return {
+    wants: new Map(newest.map((want) => [want.ip, want])),
+    leftOut: leftOut + all.size - newest.length,
+  };
 }

@@ -622,3 +622,34 @@ test('http to this host itself never goes to a proxy, which would see the key', 
   assert.equal(await open(context, double).send(LISTS), '[]');
   assert.deepEqual([proxy.connects, proxy.seen()], [[], '']);
 });
+
+test('an answer that never becomes whole ends with the limit of a call', async (context) => {
+  const server = createHttpServer((_request, response) => {
+    response.writeHead(200);
+    const drip = setInterval(() => response.write('x'), 20);
+    response.on('close', () => clearInterval(drip));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  context.after(() => server.close());
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const key = { id: 'a', secret: 'b' };
+  const api = openApi({ url, key, ca: undefined, version: '1.2.3', callTimeoutMs: 200 });
+  context.after(() => api.close());
+  const error = await failureFrom(api.send(LISTS));
+  assert.equal(error.failure, 'unavailable');
+  assert.match(error.message, /no whole answer within 200 ms/);
+});
+
+test("a proxy in the environment that is none is the user's to mend, and its password is not shown", (context) => {
+  context.after(() => delete process.env.HTTPS_PROXY);
+  for (const proxy of ['http//user:PROXYPASS@px:1', 'user:PROXYPASS@px:99']) {
+    process.env.HTTPS_PROXY = proxy;
+    const key = { id: 'a', secret: 'b' };
+    const opening = () => openApi({ url: 'https://api.example', key, ca: undefined, version: '1.2.3' });
+    assert.throws(opening, (error) => {
+      assert.ok(error instanceof UserError, `${proxy}: ${error}`);
+      assert.doesNotMatch(`${error.message} ${error.hint} ${error.stack}`, /PROXYPASS/);
+      return true;
+    });
+  }
+});

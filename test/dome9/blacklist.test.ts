@@ -3,7 +3,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { openApi } from '../../src/dome9/api.ts';
-import { createBlacklist } from '../../src/dome9/blacklist.ts';
+import { accountMark, countRecorded, createBlacklist } from '../../src/dome9/blacklist.ts';
 import { commentOf } from '../../src/dome9/comment.ts';
 import { openStateFile } from '../../src/dome9/state-file.ts';
 import type { Want } from '../../src/dome9/want.ts';
@@ -48,6 +48,7 @@ async function stageOf(context: TestContext, maxItems = 500): Promise<Stage> {
       apis.push(api);
       return createBlacklist({
         api,
+        account: 'an account',
         sensor: 'web-1',
         maxItems,
         record: record(),
@@ -73,6 +74,7 @@ test('a ban is posted with address, comment and the seconds that are left, and a
     present: 2,
     leftOut: 0,
     foreign: undefined,
+    nextEnd: NOW + 3600.2,
     isUnfinished: false,
   });
   assert.deepEqual(namesOf(stage), ['POST /v1/blacklist/Items/', 'POST /v1/blacklist/Items/']);
@@ -354,4 +356,17 @@ test('a record that says nonsense of an item is one of an item that may be there
   });
   await stage.open().converge([wantOf('192.0.2.2')]);
   assert.deepEqual(namesOf(stage), ['DELETE /v1/blacklist/items/192.0.2.1', 'POST /v1/blacklist/Items/']);
+});
+
+test('the record of another account is refused, so that nothing there is left behind in silence', async (context) => {
+  const stage = await stageOf(context);
+  await stage.open().converge([wantOf('192.0.2.1')]);
+  const api = openApi({ url: stage.double.url, key: stage.double.key, ca: undefined, version: '0.0.0' });
+  context.after(() => api.close());
+  const options = { api, account: accountMark('https://elsewhere', 'id'), sensor: 'web-1', maxItems: 5 };
+  const record = openStateFile(join(stage.directory, 'posted.json'));
+  const open = () => createBlacklist({ ...options, record, now: Date.now, onNotice: () => {} });
+  assert.throws(open, /posted\.json has what was put into another account: url or key has changed/);
+  assert.notEqual(accountMark('https://elsewhere', 'id'), accountMark('https://elsewhere', 'other'));
+  assert.equal(countRecorded(record, Date.now()), 1);
 });

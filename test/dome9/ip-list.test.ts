@@ -65,6 +65,7 @@ test('a missing list is made, and then filled', async (context) => {
     present: 2,
     leftOut: 0,
     foreign: 0,
+    nextEnd: undefined,
     isUnfinished: false,
   });
   assert.deepEqual(callsSince(), [
@@ -166,7 +167,13 @@ for (const [title, fault] of LOST) {
         const foreign = double.lists.length;
         if (isRestarted) target = open();
         const outcome = await target.converge(WANTS);
-        assert.deepEqual(outcome, { present: 2, leftOut: 0, foreign, isUnfinished: false });
+        assert.deepEqual(outcome, {
+          present: 2,
+          leftOut: 0,
+          foreign,
+          nextEnd: undefined,
+          isUnfinished: false,
+        });
         assert.equal(double.lists.length, 1);
         assert.deepEqual(
           double.items(NAME).map(({ ip }) => ip),
@@ -260,14 +267,44 @@ test('ids may be texts with any characters', async (context) => {
   assert.ok(paths.includes('PUT /v2/IpList/a%2Fb%3Fc%23d'), paths.join());
 });
 
-for (const items of [null, undefined]) {
-  test(`a list whose items are ${items} is an empty one`, async (context) => {
-    const { double, open, addresses } = await stageOf(context);
-    addList(double, [], { items });
-    await open().converge(WANTS);
-    assert.deepEqual(addresses(), ['192.0.2.1', '192.0.2.2']);
-  });
-}
+test('a list whose items are null is an empty one', async (context) => {
+  const { double, open, addresses } = await stageOf(context);
+  addList(double, [], { items: null });
+  await open().converge(WANTS);
+  assert.deepEqual(addresses(), ['192.0.2.1', '192.0.2.2']);
+});
+
+test('where the overview leaves out items, or all answers do, no item is lost', async (context) => {
+  const { double, open, addresses, callsSince } = await stageOf(context);
+  addList(double, [{ ip: '203.0.113.9', comment: 'mine' }]);
+  const { id, name } = double.lists[0]!;
+  double.faults.push({ status: 200, body: JSON.stringify([{ id, name }]) });
+  await open().converge(WANTS);
+  assert.deepEqual(addresses(), ['203.0.113.9', '192.0.2.1', '192.0.2.2']);
+  callsSince();
+  double.faults.push({ status: 200, body: JSON.stringify([{ id, name }]) });
+  double.faults.push({ status: 200, body: JSON.stringify({ id, name }) });
+  await assert.rejects(open().converge([]), { failure: 'unexpected' });
+  assert.equal(callsSince().filter((call) => call.startsWith('PUT')).length, 0);
+});
+
+test('items of another sensor that should have ended are told once, and stay', async (context) => {
+  const { double, open, addresses, notices } = await stageOf(context);
+  const at = (ms: number) => new Date(Date.now() + ms).toISOString().replace(/\.\d+Z/, 'Z');
+  const comment = (sensor: string, ms: number) =>
+    `honeyport/${sensor} port=23 time=${at(-9e9)} until=${at(ms)} jail=a`;
+  addList(double, [
+    { ip: '203.0.113.1', comment: comment('old-name', -2 * 3_600_000) },
+    { ip: '203.0.113.2', comment: comment('old-name', -3 * 3_600_000) },
+    { ip: '203.0.113.3', comment: comment('alive', 3_600_000) },
+    { ip: '203.0.113.4', comment: comment('late', -60_000) },
+    { ip: '203.0.113.5', comment: `honeyport/ever time=${at(0)} until=never jail=a` },
+  ]);
+  await open().converge(WANTS);
+  assert.equal(addresses().length, 7);
+  assert.equal(notices.length, 1, notices.join('\n'));
+  assert.match(notices[0]!, /items of sensor old-name that should have ended/);
+});
 
 test('foreign items are sent back as they came, and so is the description', async (context) => {
   const { double, open } = await stageOf(context);
@@ -312,6 +349,7 @@ test('a list that refuses IPv6 is given the IPv4 addresses, that is told once, a
     present: 2,
     leftOut: 2,
     foreign: 0,
+    nextEnd: undefined,
     isUnfinished: false,
   });
   assert.deepEqual(addresses(), ['192.0.2.1', '192.0.2.2']);
@@ -330,13 +368,27 @@ test('a refusal that is not about IPv6 is the error, and IPv6 is tried again', a
   addList(double, []);
   const target = open();
   const wants = [...WANTS, wantOf('2001:db8::1')];
-  double.faults.push(undefined, { status: 400, body: 'first' }, undefined, { status: 400, body: 'second' });
-  await assert.rejects(target.converge(wants), { failure: 'refused', message: /400 Bad Request: first$/ });
+  const refused = (body: string) => [undefined, { status: 400, body }];
+  double.faults.push(...refused('first'), ...refused('second'), ...refused('third'));
+  await assert.rejects(target.converge(wants), { failure: 'refused', message: /400 Bad Request: second$/ });
   assert.equal((await target.converge(wants)).present, 3);
   assert.ok(addresses().includes('2001:db8::1'), 'IPv6 is missing');
-  double.faults.push(undefined, { status: 400 }, undefined, { status: 503 });
+  double.faults.push(...refused('first'), ...refused('second'), undefined, { status: 503 });
   await assert.rejects(target.converge([...wants, wantOf('192.0.2.3')]), { failure: 'unavailable' });
   assert.equal((await target.converge([...wants, wantOf('192.0.2.3')])).present, 4);
+  assert.deepEqual(notices, []);
+});
+
+test('a single refusal of a list with IPv6, and one of another call, take no address out', async (context) => {
+  const { double, open, addresses, notices } = await stageOf(context);
+  const target = open();
+  const wants = [...WANTS, wantOf('2001:db8::1')];
+  await target.converge(wants);
+  double.faults.push({ status: 400 });
+  await assert.rejects(target.converge(wants), { failure: 'refused' });
+  double.faults.push(undefined, { status: 400 });
+  assert.equal((await target.converge([...wants, wantOf('192.0.2.3')])).present, 4);
+  assert.ok(addresses().includes('2001:db8::1'), 'IPv6 is missing');
   assert.deepEqual(notices, []);
 });
 
@@ -415,7 +467,13 @@ test('of 100,000 wants the newest are in the list, beside what is foreign, with 
     wantOf(`10.${at >> 16}.${(at >> 8) & 255}.${at & 255}`, { since: SINCE + at }),
   );
   const outcome = await open().converge(wants);
-  assert.deepEqual(outcome, { present: 499, leftOut: 99_501, foreign: 1, isUnfinished: false });
+  assert.deepEqual(outcome, {
+    present: 499,
+    leftOut: 99_501,
+    foreign: 1,
+    nextEnd: undefined,
+    isUnfinished: false,
+  });
   assert.deepEqual(addresses(), [
     FOREIGN.ip,
     ...wants

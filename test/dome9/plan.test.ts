@@ -163,6 +163,7 @@ test('an empty list gets what is wanted', () => {
     foreign: 0,
     present: 2,
     leftOut: 0,
+    nextEnd: undefined,
   });
 });
 

@@ -229,6 +229,37 @@ describe('the service', { concurrency: true }, () => {
     assert.ok(looks.length <= 4, `${looks.length} looks`);
   });
 
+  test('a file that is touched and says the same is no reason to try a refused key again', async (context) => {
+    const key = { id: 'somebody', secret: 'wrong-Secret-1' };
+    const { api, service, waitForSaid } = await setDome9Stage(context, {
+      bans: [{ ip: A }],
+      configuration: { key },
+    });
+    await waitForSaid(/401 Unauthorized/);
+    for (let time = 0; time < 5; time++) {
+      service.reload({ onlyIfChanged: true });
+      await setTimeout(100);
+    }
+    assert.equal(api.calls.length, 1);
+    service.reload({ onlyIfChanged: true });
+    service.reload();
+    await waitFor(() => api.calls.length === 2, { deadlineMs: 5000, what: 'the second try' });
+  });
+
+  test('bans that end and are not in the list are no reason to look at it', async (context) => {
+    const now = seconds();
+    const bans = Array.from({ length: 20 }, (_, index) => ({
+      ip: `192.0.2.${index + 1}`,
+      since: now - index,
+      until: index < 2 ? now + 3600 : now + 1 + (index % 2),
+    }));
+    const { api, waitForItems } = await setDome9Stage(context, { bans, configuration: { maxItems: 2 } });
+    await waitForItems(['192.0.2.1', '192.0.2.2']);
+    const before = api.calls.length;
+    await setTimeout(2500);
+    assert.ok(api.calls.length <= before + 1, `${api.calls.length - before} calls`);
+  });
+
   test('each outage is told, once, and so is its end', async (context) => {
     const { api, said, waitForItems, state, waitForSaid } = await setDome9Stage(context, {
       bans: [{ ip: A }],
@@ -428,4 +459,34 @@ describe('the service', { concurrency: true }, () => {
     recordBans(stage.state, [{ ip: B }]);
     await stage.waitForItems([B]);
   });
+});
+
+// these two change what others rely on, or take the machine for themselves
+
+test('a clock that is set back a day holds nothing up', async (context) => {
+  const { state, waitForItems } = await setDome9Stage(context, { bans: [{ ip: A }, { ip: B }] });
+  await waitForItems([A, B]);
+  const real = Date.now;
+  context.mock.method(Date, 'now', () => real() - 86_400_000);
+  recordBans(state, [{ ip: B }]);
+  await waitForItems([B]);
+});
+
+test('two jails with 100,000 bans each are brought to the list once, and what is beyond is told', async (context) => {
+  const { api, state, waitForItems, waitForSaid } = await setDome9Stage(context, {
+    configuration: { maxItems: 3 },
+  });
+  const bans = (second: number) =>
+    Array.from({ length: 100_000 }, (_, index) => ({
+      ip: `10.${100 * second + (index >> 16)}.${(index >> 8) & 255}.${index & 255}`,
+      since: 1_700_000_000 - index,
+      until: 4_000_000_000,
+    }));
+  recordBans(state, bans(0), 'other');
+  recordBans(state, [...bans(1), { ip: A }, { ip: B }, { ip: C }]);
+  await waitForItems([A, B, C]);
+  await waitForSaid(/lacks 200000 wanted addresses/);
+  const before = api.calls.length;
+  await setTimeout(500);
+  assert.ok(api.calls.length <= before + 1, `${api.calls.length - before} calls`);
 });

@@ -36,7 +36,6 @@ const STATUS: ServiceStatus = {
   foreign: 3,
   leftOut: 0,
   lastSyncAt: NOW - 61_000,
-  lastAttemptAt: NOW - 61_000,
   nextAttemptAt: NOW + 539_000,
   calls: 4,
   error: undefined,

@@ -254,14 +254,14 @@ test('what is no regular file of its own is refused without waiting', (context) 
   assert.equal(reader.read().wants.size, 0);
 });
 
-test('256 jails are read, and more are refused', (context) => {
+test('64 jails are read, and more are refused', (context) => {
   const { directory, reader, write } = stateOf(context);
-  for (let n = 0; n < 256; n++) write(`jail-${n}.json`, jail([{ ...BAN, ip: `192.0.2.${n}` }]));
-  assert.equal(reader.read().wants.size, 256);
+  for (let n = 0; n < 64; n++) write(`jail-${n}.json`, jail([{ ...BAN, ip: `192.0.2.${n}` }]));
+  assert.equal(reader.read().wants.size, 64);
   write('one-more.json', jail([]));
   assert.equal(
     refusal(() => reader.read()),
-    `cannot read ${directory}: expected at most 256 files, got 257`,
+    `cannot read ${directory}: expected at most 64 files, got 65`,
   );
 });
 
