@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { connectLine } from '../support/ban-burst.ts';
 import { type Dome9Double, startDome9 } from '../support/dome9-api.ts';
 import { manyAddresses, recordBans } from '../support/dome9-service.ts';
 import { type Fail2ban, startFail2ban, temporaryDirectory } from '../support/fail2ban.ts';
@@ -292,10 +293,4 @@ function filesBelow(directory: string): string[] {
   return readdirSync(directory, { recursive: true, withFileTypes: true, encoding: 'utf8' })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name));
-}
-
-function connectLine(source: string): string {
-  const time = new Date().toISOString().replace('Z', '+00:00');
-  const ends = `src=${source} spt=40112 dst=203.0.113.5 dpt=23`;
-  return `${time} web-1 honeyport[812]: connect ${ends} proto=tcp decoy=telnet id=7f3k9q2x.42\n`;
 }

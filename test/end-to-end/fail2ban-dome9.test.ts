@@ -17,6 +17,7 @@ import {
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { connectLine } from '../support/ban-burst.ts';
 import { type BanStage, startBans } from '../support/bans.ts';
 import { manyAddresses } from '../support/dome9-service.ts';
 import { type Fail2ban, RELEASES, type Release, SHIPPED_DIR } from '../support/fail2ban.ts';
@@ -547,12 +548,6 @@ async function banBurst({ dir, banLog }: Pick<BanStage, 'dir' | 'banLog'>, burst
     what: `the ban of ${sources.at(-1)}`,
   });
   return performance.now() - begin;
-}
-
-function connectLine(source: string): string {
-  const time = new Date().toISOString().replace('Z', '+00:00');
-  const ends = `src=${source} spt=40112 dst=203.0.113.5 dpt=23`;
-  return `${time} web-1 honeyport[812]: connect ${ends} proto=tcp decoy=telnet id=7f3k9q2x.42\n`;
 }
 
 /** An ext4 file system of a file, on which every write hangs while it is frozen. */

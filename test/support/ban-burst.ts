@@ -133,7 +133,8 @@ function address(n: number): string {
   return `198.${18 + (n >> 16)}.${(n >> 8) & 255}.${n & 255}`;
 }
 
-function connectLine(source: string): string {
+/** A line of now with which the shipped filter bans a source. */
+export function connectLine(source: string): string {
   const time = new Date().toISOString().replace('Z', '+00:00');
   const ends = `src=${source} spt=40112 dst=203.0.113.5 dpt=23`;
   return `${time} web-1 honeyport[812]: connect ${ends} proto=tcp decoy=telnet id=7f3k9q2x.42\n`;
