@@ -75,7 +75,7 @@ function isStatus(value: unknown): value is ServiceStatus {
     error === undefined ||
     (isMapping(error) &&
       isTime(error.since) &&
-      [error.message, error.hint ?? ''].every((text) => typeof text === 'string'));
+      [error.message, error.hint === undefined ? '' : error.hint].every((text) => typeof text === 'string'));
   const numbers = [pid, leftOut, calls, present, foreign];
   return numbers.every(Number.isSafeInteger) && isTime(lastSyncAt) && isTime(nextAttemptAt) && isErrorWell;
 }

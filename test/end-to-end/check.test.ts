@@ -248,8 +248,21 @@ test('schema prints a JSON Schema of every key', (context) => {
   assert.equal(code, 0);
 });
 
-const COMMANDS = ['run', 'check', 'schema', 'allow', 'why'];
-const ARGUMENTS: Readonly<Record<string, string>> = { allow: ' [command]', why: ' <address>' };
+test('schema prints that of dome9.yaml, too', (context) => {
+  const { run } = makeHost(context, {});
+  const { code, stdout } = run('schema', 'dome9');
+  assert.equal(code, 0);
+  assert.ok('max_items' in JSON.parse(stdout).properties, stdout);
+  assert.deepEqual(run('schema', 'honeyport'), run('schema'));
+});
+
+const COMMANDS = ['run', 'check', 'schema', 'allow', 'why', 'dome9'];
+const ARGUMENTS: Readonly<Record<string, string>> = {
+  allow: ' [command]',
+  why: ' <address>',
+  schema: ' [file]',
+  dome9: ' [command]',
+};
 
 for (const command of COMMANDS) {
   test(`${command} has help of its own`, (context) => {
@@ -283,6 +296,8 @@ test('the version is that of the package, everywhere', (context) => {
     ['schema', '--version'],
     ['allow', 'check', '-V'],
     ['why', '-V'],
+    ['dome9', '-V'],
+    ['dome9', 'status', '--version'],
   ])
     assert.deepEqual(run(...args), { code: 0, stdout: `${version}\n`, stderr: '' });
 });
