@@ -7,7 +7,7 @@ import type { Configuration } from '../configuration/configuration.ts';
 import { printable } from '../configuration/printable.ts';
 import { formatRanges } from '../format/ports.ts';
 import { createGuard, type GuardFindings } from '../guard/guard.ts';
-import { loadLoginSessions } from '../native.ts';
+import { loadLoginSessions } from '../native/native.ts';
 import { resolveHostName } from '../resolve-host-name.ts';
 
 export interface AllowanceQuestion {

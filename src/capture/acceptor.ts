@@ -1,8 +1,9 @@
 import { closeSync, openSync } from 'node:fs';
 import { arch } from 'node:os';
-import type { Native, Poll } from '../native.ts';
+import * as c from '../native/constants.ts';
+import { endConnection } from '../native/end-connection.ts';
+import type { Native, Poll } from '../native/native.ts';
 import type { Connection } from './connection.ts';
-import * as c from './constants.ts';
 import type { Listener } from './listener.ts';
 import { parseSavedSyn } from './saved-syn.ts';
 import { SOCKET_ADDRESS_LENGTH, socketAddressPort, socketAddressText } from './socket-address.ts';
@@ -33,8 +34,6 @@ const MAX_FAILURES_IN_A_ROW = 64;
 const PAUSE_MS = 100;
 /** More headers than this fit into no packet of an Ethernet; longer ones go unread, but count as a SYN. */
 const SAVED_SYN_LENGTH = 2048;
-/** What a peer may have queued before its connection ends; the kernel's own bound is tcp_rmem. */
-const DISCARD_LENGTH = 0x4000_0000;
 
 // struct epoll_event is packed on x86-64 alone
 const EVENT_SIZE = arch() === 'x64' ? 12 : 16;
@@ -194,20 +193,13 @@ export function createAcceptor({ native, onConnections, onTrouble }: AcceptorOpt
     try {
       onConnections(connections);
     } finally {
-      for (const fd of ending) end(native, fd);
+      for (const fd of ending) endConnection(native, fd);
     }
   }
 }
 
 const ACCEPT_FLAGS = c.SOCK_NONBLOCK | c.SOCK_CLOEXEC;
 const BACKLOG_SHARES = Math.ceil(65_535 / MAX_ACCEPTS);
-
-/** Ends a connection with FIN: unread bytes would turn the close into a reset. */
-function end(native: Native, fd: number): void {
-  native.shutdown(fd, c.SHUT_WR);
-  native.recv(fd, null, DISCARD_LENGTH, c.MSG_DONTWAIT | c.MSG_TRUNC);
-  native.close(fd);
-}
 
 /** Reads what the kernel knows of an accepted connection, with buffers that are made once. */
 function createConnectionReader(native: Native) {

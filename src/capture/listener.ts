@@ -1,6 +1,6 @@
 import { type Address, parseAddress } from '../address.ts';
-import type { Native } from '../native.ts';
-import * as c from './constants.ts';
+import * as c from '../native/constants.ts';
+import type { Native } from '../native/native.ts';
 import { encodeSocketAddress } from './socket-address.ts';
 
 /** One address and port to listen on, and the decoy it belongs to. */

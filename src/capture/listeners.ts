@@ -1,4 +1,4 @@
-import type { Native } from '../native.ts';
+import type { Native } from '../native/native.ts';
 import type { Acceptor } from './acceptor.ts';
 import { type Endpoint, ListenError, type Listener, openListener } from './listener.ts';
 

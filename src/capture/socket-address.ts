@@ -1,6 +1,6 @@
 import { endianness } from 'node:os';
 import { type Address, addressFromBytes } from '../address.ts';
-import { AF_INET, AF_INET6 } from './constants.ts';
+import { AF_INET, AF_INET6 } from '../native/constants.ts';
 
 /** Bytes of the larger one, struct sockaddr_in6. */
 export const SOCKET_ADDRESS_LENGTH = 28;

@@ -6,7 +6,7 @@ import { createListeners, ListenErrors } from '../capture/listeners.ts';
 import type { Configuration } from '../configuration/configuration.ts';
 import { UserError } from '../errors.ts';
 import { SCHEMA_VERSION, type Unrecorded } from '../event.ts';
-import { loadLoginSessions, loadNative } from '../native.ts';
+import { loadLoginSessions, loadNative } from '../native/native.ts';
 import { createRecorder } from '../sinks/recorder.ts';
 import type { Sink } from '../sinks/sink.ts';
 import { reportUserError, type Voice } from '../voice.ts';

@@ -7,7 +7,7 @@ import type { AllowedNetwork } from '../configuration/allow-entry.ts';
 import type { Configuration } from '../configuration/configuration.ts';
 import { isErrnoException, messageOf } from '../errors.ts';
 import { createGuard, type Guard } from '../guard/guard.ts';
-import type { LoginSession } from '../native.ts';
+import type { LoginSession } from '../native/native.ts';
 import { resolveHostName } from '../resolve-host-name.ts';
 import type { Voice } from '../voice.ts';
 import { type Brake, createBrake } from '../withhold/brake.ts';

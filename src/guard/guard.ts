@@ -1,6 +1,6 @@
 import type { AllowedNetwork } from '../configuration/allow-entry.ts';
 import { messageOf } from '../errors.ts';
-import type { LoginSession } from '../native.ts';
+import type { LoginSession } from '../native/native.ts';
 import { type Network, parseNetwork } from '../network.ts';
 import { readDefaultGateways } from './gateways.ts';
 import { readLoginAddresses } from './login-sessions.ts';

@@ -1,5 +1,5 @@
 import { parseAddress } from '../address.ts';
-import type { LoginSession } from '../native.ts';
+import type { LoginSession } from '../native/native.ts';
 import { readHead } from './read-head.ts';
 
 /** Somebody who is there: no login screen, no service, nobody who still has to prove who he is. */

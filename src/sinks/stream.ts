@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import type { Native } from '../native.ts';
+import type { Native } from '../native/native.ts';
 
 /** What Node has no call for. */
 export type SocketOptions = Pick<Native, 'setsockopt' | 'getsockopt'>;

@@ -7,10 +7,10 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { createAcceptor } from '../../src/capture/acceptor.ts';
 import type { Connection } from '../../src/capture/connection.ts';
-import { ERRNO } from '../../src/capture/constants.ts';
 import { ListenError, type Listener, openListener } from '../../src/capture/listener.ts';
 import { socketAddressPort } from '../../src/capture/socket-address.ts';
-import { loadNative, type Native } from '../../src/native.ts';
+import { ERRNO } from '../../src/native/constants.ts';
+import { loadNative, type Native } from '../../src/native/native.ts';
 import { temporaryDirectory } from '../support/directory.ts';
 import { waitFor } from '../support/wait.ts';
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { Acceptor } from '../../src/capture/acceptor.ts';
-import { ERRNO } from '../../src/capture/constants.ts';
 import type { Endpoint, Listener } from '../../src/capture/listener.ts';
 import { createListeners, ListenErrors } from '../../src/capture/listeners.ts';
-import { loadNative, type Native } from '../../src/native.ts';
+import { ERRNO } from '../../src/native/constants.ts';
+import { loadNative, type Native } from '../../src/native/native.ts';
 
 const native = loadNative();
 const PORT = 24_300;

@@ -10,7 +10,7 @@ import { describe, type TestContext, test } from 'node:test';
 import type { SyslogTarget } from '../../src/configuration/configuration.ts';
 import type { Event } from '../../src/event.ts';
 import { createLineFormatter } from '../../src/format/line.ts';
-import { loadNative } from '../../src/native.ts';
+import { loadNative } from '../../src/native/native.ts';
 import { createConsole } from '../../src/sinks/console.ts';
 import { openLogWriter } from '../../src/sinks/log-writer.ts';
 import type { Sink } from '../../src/sinks/sink.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { networkInterfaces } from 'node:os';
 import { type TestContext, test } from 'node:test';
 import { createGuard } from '../../src/guard/guard.ts';
-import type { LoginSession } from '../../src/native.ts';
+import type { LoginSession } from '../../src/native/native.ts';
 
 const sessionFrom = (remoteHost: string): LoginSession => ({ state: 'active', class: 'user', remoteHost });
 

@@ -5,7 +5,7 @@ import { endianness } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { readLoginAddresses } from '../../src/guard/login-sessions.ts';
-import type { LoginSession } from '../../src/native.ts';
+import type { LoginSession } from '../../src/native/native.ts';
 import { temporaryDirectory } from '../support/directory.ts';
 
 const USER_PROCESS = 7;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { SyslogReceiver } from '../../src/configuration/configuration.ts';
 import type { Event } from '../../src/event.ts';
-import { loadNative } from '../../src/native.ts';
+import { loadNative } from '../../src/native/native.ts';
 import { openSyslog, type SyslogOptions } from '../../src/sinks/syslog.ts';
 import { temporaryDirectory } from '../support/directory.ts';
 import {
