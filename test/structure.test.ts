@@ -11,7 +11,7 @@ const SRC = join(ROOT, 'src');
 const FLOORS: readonly (readonly [floor: number, room: RegExp])[] = [
   [4, /^(cli\.ts|commands\/)/],
   [3, /^(daemon|allowance|why|dome9)\//],
-  [2, /^(capture|allow|guard|withhold|sinks|system)\/|^voice\.ts$/],
+  [2, /^(capture|conversation|allow|guard|withhold|sinks|system)\/|^voice\.ts$/],
   [1, /^(configuration|native)\/|^resolve-host-name\.ts$/],
   [0, /^(event|address|network|errors|back-off)\.ts$|^format\//],
 ];
