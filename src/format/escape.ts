@@ -9,22 +9,35 @@ export function isBare(value: string): boolean {
   return value !== '';
 }
 
-const PRINTABLE = /^[\x20-\x7e]*$/;
+const NOTHING_TO_ESCAPE = /^[\x20-\x5b\x5d-\x7e]*$/;
+const BEYOND_A_BYTE = /[^\x00-\xff]/gu;
 
 /**
  * A text as printable ASCII from which its bytes can be read back: `\\` and `\xNN`. A character above 0xff stands for
  * its UTF-8 bytes: events speak of bytes.
  */
 export function escapeBytes(value: string): string {
-  const marked = value.replaceAll('\\', '\\\\');
-  return PRINTABLE.test(marked) ? marked : marked.replace(/[^\x20-\x7e]/gu, escapeCharacter);
+  if (NOTHING_TO_ESCAPE.test(value)) return value;
+  return escapeEach(value.replace(BEYOND_A_BYTE, (character) => Buffer.from(character).toString('latin1')));
 }
 
-/** For bytes; made once, since a peer decides how many of them there are. */
-const ESCAPES = Array.from({ length: 256 }, (_, byte) => `\\x${byte.toString(16).padStart(2, '0')}`);
+/** What each byte becomes, as bytes; made once, since a peer decides how many of them there are. */
+const ESCAPES = Array.from({ length: 256 }, (_, byte) => Buffer.from(escapeOf(byte), 'latin1'));
+const LONGEST_ESCAPE = 4;
 
-function escapeCharacter(character: string): string {
-  const code = character.codePointAt(0)!;
-  if (code <= 0xff) return ESCAPES[code]!;
-  return Array.from(Buffer.from(character, 'utf8'), (byte) => ESCAPES[byte]).join('');
+function escapeOf(byte: number): string {
+  const character = String.fromCharCode(byte);
+  if (NOTHING_TO_ESCAPE.test(character)) return character;
+  return character === '\\' ? '\\\\' : `\\x${byte.toString(16).padStart(2, '0')}`;
+}
+
+/** Into one buffer: 64 KiB take a fifth of what replacing each character in the text would, while nobody is accepted. */
+function escapeEach(value: string): string {
+  const bytes = Buffer.allocUnsafe(value.length * LONGEST_ESCAPE);
+  let length = 0;
+  for (let i = 0; i < value.length; i++) {
+    const escaped = ESCAPES[value.charCodeAt(i)]!;
+    for (let at = 0; at < escaped.length; at++) bytes[length++] = escaped[at]!;
+  }
+  return bytes.toString('latin1', 0, length);
 }
