@@ -28,7 +28,14 @@ function rest(event: Event): string[] {
   const values = event as unknown as Record<string, string | number | undefined>;
   return LINE_KEYS[event.kind]
     .filter(({ name }) => values[name] !== undefined && !('spt' in event && IN_SENTENCE.has(name)))
-    .map(({ name }) => `${name}=${values[name]}`);
+    .map(({ name }) => `${name}=${brief(`${values[name]}`)}`);
+}
+
+/** Captured bytes can fill many screens; the log has them all. */
+const MOST_CHARACTERS = 200;
+
+function brief(value: string): string {
+  return value.length <= MOST_CHARACTERS ? value : `${value.slice(0, MOST_CHARACTERS)}...`;
 }
 
 /** A peer's bytes must not steer a terminal. */

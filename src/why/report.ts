@@ -55,8 +55,16 @@ function historyLines(title: string, { path, files, counts, total, first, last, 
     `  first ${formatTime(first!)}`,
     `  last  ${formatTime(last!)}`,
     total > lines.length ? `  the last ${lines.length}:` : '  all of them:',
-    ...lines,
+    ...lines.map(clip),
   ];
+}
+
+/** Captured bytes can fill many screens. */
+const MOST_CHARACTERS = 1000;
+
+function clip(line: string): string {
+  if (line.length <= MOST_CHARACTERS) return line;
+  return `${line.slice(0, MOST_CHARACTERS)}... (${line.length - MOST_CHARACTERS} more characters)`;
 }
 
 /** As in the log. */

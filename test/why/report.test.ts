@@ -100,3 +100,10 @@ test('a log that names the address nowhere is told from one that is not there', 
   const text = formatReport({ ...REPORT, events: { ...NONE, files: 1, path: '/x.log' } });
   assert.match(text, /^its lines: none in \/x\.log$/m);
 });
+
+test('a line with captured bytes does not fill the screen', () => {
+  const lines = ['x'.repeat(5000), 'y'.repeat(1000)];
+  const text = formatReport({ ...REPORT, events: { ...EVENTS, lines } });
+  assert.match(text, /^x{1000}\.\.\. \(4000 more characters\)$/m);
+  assert.match(text, /^y{1000}$/m);
+});
