@@ -25,20 +25,28 @@ export interface Endpoints {
   readonly decoy: string;
 }
 
+/** What stands in the events of a connection of which a trusted proxy named the source. */
+export interface Proxied {
+  /** The proxy's own address. */
+  readonly proxy?: string;
+  /** The port that the proxy's connection came from. */
+  readonly proxy_spt?: number;
+}
+
 /** A completed handshake: the one bannable event. */
-export interface ConnectEvent extends Recorded, Endpoints, Partial<SynFingerprint> {
+export interface ConnectEvent extends Recorded, Endpoints, Partial<SynFingerprint>, Proxied {
   readonly kind: 'connect';
 }
 
 /** A connection from a source on the allow list. */
-export interface AllowedEvent extends Recorded, Endpoints {
+export interface AllowedEvent extends Recorded, Endpoints, Proxied {
   readonly kind: 'allowed';
   /** The entry that covers the source, or `guard:<what>`. */
   readonly by: string;
 }
 
 /** A connection that would be bannable but for a doubt. */
-export interface WithheldEvent extends Recorded, Endpoints {
+export interface WithheldEvent extends Recorded, Endpoints, Proxied {
   readonly kind: 'withheld';
   readonly reason: 'cookie' | 'brake' | 'proxy' | 'nat';
 }

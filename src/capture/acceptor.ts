@@ -3,14 +3,17 @@ import { arch } from 'node:os';
 import * as c from '../native/constants.ts';
 import { endConnection } from '../native/end-connection.ts';
 import type { Native, Poll } from '../native/native.ts';
-import type { Connection } from './connection.ts';
+import { type Connection, NOT_KEPT } from './connection.ts';
 import type { Listener } from './listener.ts';
 import { parseSavedSyn } from './saved-syn.ts';
 import { SOCKET_ADDRESS_LENGTH, socketAddressPort, socketAddressText } from './socket-address.ts';
 
 export interface AcceptorOptions {
   readonly native: Native;
-  /** Called with each batch; the connections end when it returns, so whatever must be written first is written in it. */
+  /**
+   * Called with each batch; the connections end when it returns, so whatever must be written first is written in it.
+   * Those of a listener that keeps them stay open, and their descriptors are the callee's then.
+   */
   readonly onConnections: (batch: readonly Connection[]) => void;
   /** Called when accepting has to wait for `retryMs`, with the errno, once until it works again. */
   readonly onTrouble: (errno: number) => void;
@@ -123,11 +126,11 @@ export function createAcceptor({ native, onConnections, onTrouble }: AcceptorOpt
     return 'more';
   }
 
-  function accepted(fd: number, listener: Listener): void {
+  function accepted(fd: number, listener: Listener, keeps = listener.endpoint.keepsOpen === true): void {
     failuresInARow = 0;
     inTrouble = false;
-    batch.push(read.connection(fd, listener));
-    fds.push(fd);
+    batch.push(read.connection(fd, listener, keeps));
+    if (!keeps) fds.push(fd);
     if (batch.length >= MAX_BATCH) deliver();
   }
 
@@ -147,12 +150,14 @@ export function createAcceptor({ native, onConnections, onTrouble }: AcceptorOpt
       deliver();
       return 'more';
     }
+    deliver();
     if (spareFd < 0) return trouble(errno);
     closeSync(spareFd);
     spareFd = -1;
     const fd = native.accept4(listener.fd, read.peer, read.peerLength(), ACCEPT_FLAGS);
     if (fd >= 0) {
-      accepted(fd, listener);
+      // without a descriptor to spare, nothing can be kept open
+      accepted(fd, listener, false);
       deliver();
     }
     return reopenSpare() && fd >= 0 ? 'more' : trouble(errno);
@@ -211,7 +216,7 @@ function createConnectionReader(native: Native) {
 
   return { peer, peerLength: () => lengthOf(SOCKET_ADDRESS_LENGTH), connection };
 
-  function connection(fd: number, { endpoint }: Listener): Connection {
+  function connection(fd: number, { endpoint }: Listener, keeps: boolean): Connection {
     const time = Date.now();
     const src = socketAddressText(peer);
     const spt = socketAddressPort(peer);
@@ -228,6 +233,8 @@ function createConnectionReader(native: Native) {
       decoy: endpoint.decoy,
       fromCookie: synLength === 0,
       fingerprint,
+      fd: keeps ? fd : NOT_KEPT,
+      proxy: undefined,
     };
   }
 

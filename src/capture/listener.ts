@@ -9,6 +9,8 @@ export interface Endpoint {
   readonly port: number;
   /** Canonical text; undefined for all addresses of both families. */
   readonly address: string | undefined;
+  /** Whether its connections stay open when they are handed over; without it they end. */
+  readonly keepsOpen?: boolean;
 }
 
 /** The running object that accepts on one port of a decoy. */

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { expiredEntries, expiryWarnings } from '../allow/expiry.ts';
+import { responseWarnings } from '../daemon/response-warnings.ts';
 import { UserError } from '../errors.ts';
 import { openTlsContext } from '../sinks/tls-files.ts';
 import { findOtherLogs } from '../system/log-readers.ts';
@@ -25,6 +26,7 @@ export function addCheckCommand(program: Command, { voice, print }: CommandConte
         voice.warning(`${reader} names ${logs.join(', ')}, but the log is ${log.file.path}`);
       }
       for (const warning of expiryWarnings(expiredEntries(allow, Date.now()))) voice.warning(warning);
+      for (const warning of responseWarnings(decoys)) voice.warning(warning);
       for (const { target, tls } of log.syslog) if (target.wire === 'tls') openTlsContext(tls);
       const ports = decoys.reduce((sum, decoy) => sum + decoy.ports.length, 0);
       print(

@@ -1,6 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
 import type { Command } from 'commander';
-import type { Configuration } from '../configuration/configuration.ts';
+import type { Behaviour, Configuration, Decoy } from '../configuration/configuration.ts';
 import { parsePortArguments } from '../configuration/load.ts';
 import { type Daemon, startDaemon } from '../daemon/daemon.ts';
 import { isErrnoException, UserError } from '../errors.ts';
@@ -62,10 +62,10 @@ async function run(source: ConfigurationSource, { version, voice }: CommandConte
   };
   const reload = () => {
     daemon?.reload();
-    watchLists();
+    watchParts();
   };
-  const listFiles = watchListFiles(reload, voice);
-  const watchLists = () => listFiles.use(daemon?.configuration.allowFiles ?? [], readAt);
+  const partFiles = watchPartFiles(reload, voice);
+  const watchParts = () => partFiles.use(daemon?.configuration.partFiles ?? [], readAt);
   // before the start, so that no signal finds Node's own answer, which is to end without a word
   process.on('SIGHUP', oncePerTurn(reload));
   const signal = firstOf(['SIGTERM', 'SIGINT']);
@@ -76,11 +76,11 @@ async function run(source: ConfigurationSource, { version, voice }: CommandConte
   try {
     const stdout = { fd: 1, isTerminal: process.stdout.isTTY === true };
     daemon = startDaemon({ load, version, voice, stdout });
-    watchLists();
+    watchParts();
     greet(daemon.configuration, version, voice);
     process.exitCode = await daemon.stop(await signal);
   } finally {
-    listFiles.close();
+    partFiles.close();
     await watch?.close();
   }
   process.exit();
@@ -108,11 +108,11 @@ function watchConfiguration(
   });
 }
 
-/** A changed list is a reload like any other: all or nothing, and said in the log. */
-function watchListFiles(reload: () => void, voice: Voice): FilesWatch {
+/** A changed list or banner is a reload like any other: all or nothing, and said in the log. */
+function watchPartFiles(reload: () => void, voice: Voice): FilesWatch {
   return watchFiles({
     onChange: reload,
-    onGone: (file) => voice.warning(`${file} is gone: the allow list read before runs on`),
+    onGone: (file) => voice.warning(`${file} is gone: what was read of it before stays in force`),
   });
 }
 
@@ -123,13 +123,31 @@ function notWatched(file: string, error: Error): string {
 function greet(configuration: Configuration, version: string, voice: Voice): void {
   const { file, decoys, log } = configuration;
   voice.say(`version ${version}, configuration: ${file ?? 'the built-in default'}`);
-  for (const { name, ports, address } of decoys) {
-    voice.say(`decoy ${name} listens on ${address ?? 'all addresses'}, port ${formatPorts(ports)}`);
+  for (const decoy of decoys) {
+    const { name, ports, address } = decoy;
+    const place = `${address ?? 'all addresses'}, port ${formatPorts(ports)}`;
+    voice.say([`decoy ${name} listens on ${place}`, ...deedsOf(decoy)].join('; '));
   }
   voice.say(allowText(configuration));
   voice.say(`log: ${log.file.path}`);
   for (const { address, format } of log.syslog) voice.say(`events are sent to ${address} as ${format}`);
   voice.hint(knockHint(configuration));
+}
+
+/** What a decoy does beside listening. */
+function deedsOf({ behaviour, proxies }: Decoy): string[] {
+  const trust = proxies.length > 0 ? ['expects a PROXY protocol header from its proxies'] : [];
+  return behaviour === undefined ? trust : [...trust, deedOf(behaviour)];
+}
+
+function deedOf(behaviour: Behaviour): string {
+  if (behaviour.kind === 'response') return `answers with ${behaviour.command[0]}`;
+  const captures = behaviour.capturedBytes > 0 ? [`captures ${behaviour.capturedBytes} bytes`] : [];
+  if (behaviour.kind === 'tarpit') return ['keeps peers waiting', ...captures].join(', ');
+  const sends = behaviour.banner.length > 0 ? ['sends a banner'] : [];
+  const waits = behaviour.staysOpen || behaviour.capturedBytes > 0;
+  const holds = waits ? [`holds peers for at most ${behaviour.holdMs / 1000} s`] : [];
+  return [...sends, ...captures, ...holds].join(', ');
 }
 
 function allowText({ allow, guard }: Configuration): string {

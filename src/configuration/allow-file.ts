@@ -4,7 +4,7 @@ import { type AllowEntry, rangesProblem, readSource, readUntil } from './allow-e
 import { type PortRange, readPortList } from './ports.ts';
 import { brief } from './printable.ts';
 import { type Problem, problemLines } from './problem.ts';
-import { readBounded } from './read.ts';
+import { MAY_READ_HINT, readBounded } from './read.ts';
 
 const MOST_MEBIBYTES = 16;
 /** More than the allow list may have entries, for comments; each takes some microseconds in which nothing is accepted. */
@@ -23,7 +23,7 @@ export function readAllowFile(file: string): AllowEntry[] {
 
 const HINTS = {
   ENOENT: 'a file with a comment alone (# nobody yet) is a list without entries',
-  EACCES: 'let the user that runs honeyport read the file and enter its directory',
+  EACCES: MAY_READ_HINT,
 };
 
 /** @throws ConfigurationError with every problem */

@@ -1,6 +1,8 @@
 import { hostname } from 'node:os';
 import { parseAddress } from '../address.ts';
 import type { AllowItem, ReadAllowList } from './allow.ts';
+import type { BannerFiles } from './banners.ts';
+import { type BehaviourKeys, behaviourOf } from './behaviour.ts';
 import type {
   BrakeConfiguration,
   Configuration,
@@ -10,7 +12,9 @@ import type {
 } from './configuration.ts';
 import { nameOfPorts } from './decoys.ts';
 import { durationMs } from './duration.ts';
+import { type LimitKeys, limitsOf } from './limits.ts';
 import { portsOf, readPortRange } from './ports.ts';
+import { type ProxyNetworks, proxiesOf } from './proxies.ts';
 import { DEFAULTS } from './schema-nodes.ts';
 import { receiverOf, type SyslogItem } from './syslog.ts';
 
@@ -23,38 +27,45 @@ export interface ConfigurationFile {
     readonly console?: ConsoleMode;
     readonly syslog?: 'off' | readonly SyslogItem[];
   };
-  readonly limits?: { readonly pending_lines?: number };
+  readonly limits?: LimitKeys;
   readonly cookies?: Configuration['cookies'];
   readonly allow?: 'off' | readonly AllowItem[];
   readonly guard?: 'on' | 'off';
   readonly brake?: 'off' | { readonly sources: number; readonly window: string };
 }
 
-interface DecoyEntry {
+interface DecoyEntry extends BehaviourKeys {
   readonly name?: string;
   readonly ports: PortEntry | readonly PortEntry[];
   readonly address?: string;
+  readonly proxy_protocol?: ProxyNetworks;
 }
 
 type PortEntry = number | string;
+
+/** What the files say that a configuration names. */
+export interface ReadParts {
+  readonly allowList: ReadAllowList;
+  readonly bannerFiles: BannerFiles;
+}
 
 /** Fills in the defaults of the available keys. */
 export function complete(
   entries: ConfigurationFile,
   file: string | undefined,
-  allowList: ReadAllowList,
+  { allowList, bannerFiles }: ReadParts,
 ): Configuration {
   const { sensor = safeHostName(hostname()), decoys, log, limits, cookies = DEFAULTS.cookies } = entries;
   return {
     file,
     sensor,
-    decoys: decoys.map(decoyOf),
+    decoys: decoys.map((decoy) => decoyOf(decoy, bannerFiles)),
     allow: allowList.entries,
-    allowFiles: allowList.files,
+    partFiles: [...allowList.files, ...bannerFiles.keys()],
     guard: (entries.guard ?? DEFAULTS.guard) === 'on',
     brake: brakeOf(entries.brake),
     log: logOf(log),
-    limits: { pendingLines: limits?.pending_lines ?? DEFAULTS.pendingLines },
+    limits: limitsOf(limits),
     cookies,
   };
 }
@@ -78,12 +89,15 @@ function logOf({
   return { file: { path, mode: Number.parseInt(mode, 8) }, console, syslog: receivers };
 }
 
-function decoyOf({ name, ports, address }: DecoyEntry): Decoy {
+function decoyOf(entry: DecoyEntry, bannerFiles: BannerFiles): Decoy {
+  const { name, ports, address, proxy_protocol: proxies } = entry;
   const expanded = [ports].flat().flatMap(portsOfEntry);
   return {
     name: name ?? nameOfPorts(expanded[0]!),
     ports: expanded,
     address: address === undefined ? undefined : parseAddress(address)?.text,
+    behaviour: behaviourOf(entry, bannerFiles),
+    proxies: proxiesOf(proxies),
   };
 }
 

@@ -1,4 +1,5 @@
 import type { Facility, SyslogFormat } from '../format/syslog.ts';
+import type { Network } from '../network.ts';
 import type { AllowEntry } from './allow-entry.ts';
 
 /** The configuration in force: validated, every default filled in. What is not built yet has no place here. */
@@ -9,14 +10,14 @@ export interface Configuration {
   readonly decoys: readonly Decoy[];
   /** In the order of the file, those of a list file in its place. */
   readonly allow: readonly AllowEntry[];
-  /** Absolute paths of the list files. */
-  readonly allowFiles: readonly string[];
+  /** Absolute paths of the files that it names and was read with: list files, banners. */
+  readonly partFiles: readonly string[];
   /** Whether own addresses, gateways, resolvers and logged-in administrators are allowed, too. */
   readonly guard: boolean;
   /** Undefined: off. */
   readonly brake: BrakeConfiguration | undefined;
   readonly log: LogConfiguration;
-  readonly limits: { readonly pendingLines: number };
+  readonly limits: Limits;
   /** What a connection accepted from a SYN cookie becomes: `withheld`, or a `connect` like any other. */
   readonly cookies: 'withhold' | 'count';
 }
@@ -29,6 +30,59 @@ export interface Decoy {
   readonly ports: readonly number[];
   /** Canonical text of one local address; undefined for all addresses of both families. */
   readonly address: string | undefined;
+  /** How a connection goes on once it is logged; undefined: it is closed. */
+  readonly behaviour: Behaviour | undefined;
+  /** Proxies that name the true peer in a PROXY protocol header. */
+  readonly proxies: readonly Network[];
+}
+
+/** What a decoy does with a connection that it has logged. */
+export type Behaviour = Talk | Tarpit | Response;
+
+/** Says something, listens, or both, and then ends the conversation. */
+export interface Talk {
+  readonly kind: 'talk';
+  /** Sent at once; empty for none. */
+  readonly banner: Uint8Array;
+  /** Bytes of what the peer sends that are recorded; they end the conversation. 0 for none. */
+  readonly capturedBytes: number;
+  /** The longest that a conversation lasts. */
+  readonly holdMs: number;
+  /** Whether it lasts so long, or until the peer ends it, although the banner is sent and nothing is captured. */
+  readonly staysOpen: boolean;
+}
+
+/** Sends an endless, slow banner. */
+export interface Tarpit {
+  readonly kind: 'tarpit';
+  readonly capturedBytes: number;
+  readonly holdMs: number;
+}
+
+/** A program talks. */
+export interface Response {
+  readonly kind: 'response';
+  /** Absolute path of the program, and its arguments. */
+  readonly command: readonly [string, ...string[]];
+  readonly timeoutMs: number;
+}
+
+/** Bounds; what goes beyond them is counted in the log. */
+export interface Limits {
+  readonly pendingLines: number;
+  /** Conversations at a time. */
+  readonly conversations: number;
+  /** Programs that answer, at a time. */
+  readonly responses: number;
+  /** Undefined: no limit. */
+  readonly linesPerSource: Rate | undefined;
+  readonly lines: Rate | undefined;
+}
+
+/** So many lines within so long. */
+export interface Rate {
+  readonly lines: number;
+  readonly windowMs: number;
 }
 
 /** How many distinct sources within a time may become bannable. */

@@ -5,7 +5,7 @@ import { expectedGot, type Fault, type Path } from './problem.ts';
 
 /** What the schema cannot say of decoys; `lineOf` tells the line of the file on which a value stands. */
 export function decoyFaults(root: unknown, lineOf: (path: Path) => number): Fault[] {
-  const decoys = decoysOf(root);
+  const decoys = decoyMappings(root).map(draftOf);
   return [
     ...decoys.flatMap(addressFaults),
     ...nameFaults(decoys, lineOf),
@@ -17,6 +17,17 @@ export function decoyFaults(root: unknown, lineOf: (path: Path) => number): Faul
 /** `port-<first port>`: the name of a decoy without a configured one. */
 export function nameOfPorts(first: number): string {
   return `port-${first}`;
+}
+
+/** A decoy that is at least a mapping, and where it stands. */
+export interface DecoyMapping {
+  readonly decoy: Readonly<Record<string, unknown>>;
+  readonly path: Path;
+}
+
+export function decoyMappings(root: unknown): DecoyMapping[] {
+  const decoys: unknown[] = isMapping(root) && Array.isArray(root.decoys) ? root.decoys : [];
+  return decoys.flatMap((decoy, index) => (isMapping(decoy) ? [{ decoy, path: ['decoys', index] }] : []));
 }
 
 /** One entry of `ports`: what it says, or what is wrong with it. */
@@ -34,12 +45,7 @@ interface DraftDecoy {
   readonly ports: readonly PortEntry[];
 }
 
-function decoysOf(root: unknown): DraftDecoy[] {
-  const decoys = isMapping(root) && Array.isArray(root.decoys) ? root.decoys : [];
-  return decoys.flatMap((decoy, index) => (isMapping(decoy) ? [draftOf(decoy, ['decoys', index])] : []));
-}
-
-function draftOf(decoy: Record<string, unknown>, path: Path): DraftDecoy {
+function draftOf({ decoy, path }: DecoyMapping): DraftDecoy {
   const name = typeof decoy.name === 'string' ? decoy.name : undefined;
   const addressText = typeof decoy.address === 'string' ? decoy.address : undefined;
   const address = addressText === undefined ? undefined : parseAddress(addressText);

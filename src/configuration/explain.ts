@@ -87,6 +87,9 @@ function faultOf({ keyword, instancePath, params, parentSchema, data }: SchemaEr
       return { path, at: 'value', message: `expected a key ${params.missingProperty}` };
     case 'notAvailableYet':
       return { path, at: 'value', message: notAvailable(parentSchema, data) };
+    // the first of too many items look as good as any
+    case 'maxItems':
+      return { path, at: 'value', message: expectedGot(parentSchema.expected, (data as unknown[]).length) };
     default:
       return { path, at: 'value', message: expectedGot(parentSchema.expected, data) };
   }

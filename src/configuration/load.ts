@@ -3,12 +3,16 @@ import { ConfigurationError } from '../errors.ts';
 import { allowFaults, readAllowList } from './allow.ts';
 import type { AllowEntry } from './allow-entry.ts';
 import { readAllowFile } from './allow-file.ts';
-import { type ConfigurationFile, complete } from './complete.ts';
+import { readBannerFile, readBanners } from './banners.ts';
+import { behaviourFaults } from './behaviour.ts';
+import { type ConfigurationFile, complete, type ReadParts } from './complete.ts';
 import type { Configuration } from './configuration.ts';
 import { decoyFaults } from './decoys.ts';
+import { limitFaults } from './limits.ts';
 import { type Parsed, ParseError, parseYaml } from './parse.ts';
 import { type Fault, faultText, type Path, type Problem, problemLines } from './problem.ts';
-import { readBounded } from './read.ts';
+import { proxyFaults } from './proxies.ts';
+import { MAY_READ_HINT, readBounded } from './read.ts';
 import { DEFAULTS } from './schema-nodes.ts';
 import { syslogFaults } from './syslog.ts';
 import { schemaFaults } from './validate.ts';
@@ -36,29 +40,39 @@ const MOST_MEBIBYTES = 1;
 const HINTS = {
   ENOENT:
     'docs/honeyport.yaml is a sample to start from; without any file, `honeyport run -p 2222` listens too',
-  EACCES: 'let the user that runs honeyport read the file and enter its directory',
+  EACCES: MAY_READ_HINT,
 };
 
+/** Reads the files that a configuration names. */
+export interface PartReaders {
+  /** May throw ConfigurationError, with the problems of the list file. */
+  readonly readList: (file: string) => AllowEntry[];
+  /** May throw UnreadableFile. */
+  readonly readBanner: (file: string) => Uint8Array;
+}
+
+const FROM_DISK: PartReaders = { readList: readAllowFile, readBanner: readBannerFile };
+
 /**
- * Checks and completes the text of a configuration file, with the list files that it names.
+ * Checks and completes the text of a configuration file, with the list files and banner files that it names.
  *
  * @param file its name, for the problems
- * @param readList reads a list file
  * @throws ConfigurationError with every problem, in the order of the file, those of list files last
  */
 export function parseConfiguration(
   bytes: Uint8Array,
   file: string,
-  readList: (path: string) => AllowEntry[] = readAllowFile,
+  { readList, readBanner }: PartReaders = FROM_DISK,
 ): Configuration {
   const parsed = parse(bytes, file);
-  const problems = faultsOf(parsed).map((fault) => problemOf(fault, parsed));
+  const banners = readBanners(parsed.value, readBanner);
+  const problems = [...faultsOf(parsed), ...banners.faults].map((fault) => problemOf(fault, parsed));
   const lines = problemLines(file, problems);
   const lineOf = (path: Path) => parsed.positionOf(path).line;
   const allowList = readAllowList(parsed.value, { file, lineOf, readList });
   const all = [...lines, ...allowList.problems];
-  if (all.length > 0) throw new ConfigurationError(all, allowList.hint);
-  return complete(parsed.value as ConfigurationFile, file, allowList);
+  if (all.length > 0) throw new ConfigurationError(all, banners.hint ?? allowList.hint);
+  return complete(parsed.value as ConfigurationFile, file, { allowList, bannerFiles: banners.files });
 }
 
 /**
@@ -72,8 +86,10 @@ export function builtInConfiguration(ports: readonly number[] = []): Configurati
     file: { path: resolve('honeyport.log'), mode: DEFAULTS.logMode },
     console: 'pretty',
   } as const;
-  return complete({ decoys: [decoy], log }, undefined, { entries: [], files: [] });
+  return complete({ decoys: [decoy], log }, undefined, NO_PARTS);
 }
+
+const NO_PARTS: ReadParts = { allowList: { entries: [], files: [] }, bannerFiles: new Map() };
 
 function parse(bytes: Uint8Array, file: string): Parsed {
   try {
@@ -89,6 +105,9 @@ function faultsOf({ value, positionOf }: Parsed): Fault[] {
   return [
     ...schemaFaults(value),
     ...decoyFaults(value, lineOf),
+    ...behaviourFaults(value),
+    ...proxyFaults(value),
+    ...limitFaults(value),
     ...allowFaults(value),
     ...syslogFaults(value),
   ];

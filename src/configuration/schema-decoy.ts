@@ -1,8 +1,11 @@
 import {
+  COMMAND_WORD_PATTERN,
+  DEFAULTS,
   duration,
   filePath,
   mapping,
   network,
+  orOff,
   orOffUntilBuilt,
   port,
   portList,
@@ -10,37 +13,51 @@ import {
   portRange,
 } from './schema-nodes.ts';
 
-const banner = orOffUntilBuilt(
+const bannerFile = mapping(
+  'a mapping with the key file',
+  {
+    file: {
+      ...filePath,
+      description: 'File with the banner, of at most 64 KiB, which are sent as they are.',
+    },
+  },
+  ['file'],
+);
+
+const banner = orOff(
   {
     anyOf: [
-      { type: 'string', maxLength: 4096, expected: 'a text of at most 4096 characters' },
-      mapping('a mapping with the key file', { file: filePath }, ['file']),
+      { type: 'string', minLength: 1, maxLength: 4096, expected: 'a text of 1 to 4096 characters' },
+      bannerFile,
     ],
     expected: 'a text or a mapping with the key file',
   },
   {
     title: 'Banner',
-    description: 'What the decoy sends as soon as a peer has connected: a text, or the file that has it.',
+    description:
+      'What the decoy sends as soon as a peer has connected: a text, sent as UTF-8, or the file that has it.',
     examples: ['SSH-2.0-OpenSSH_9.6\r\n', { file: '/etc/honeyport/ssh.banner' }],
   },
 );
 
-const capture = orOffUntilBuilt(
+const capture = orOff(
   { type: 'integer', minimum: 1, maximum: 65_536, expected: 'a number of bytes between 1 and 65536' },
   {
     title: 'Capture',
-    description: 'Bytes of what the peer sends that are recorded as a data event.',
+    description:
+      'Bytes of what the peer sends that are recorded as a data event; once they are there, the conversation ends.',
     examples: [512],
   },
 );
 
-const hold = orOffUntilBuilt(duration, {
+const hold = orOff(duration, {
   title: 'Hold',
-  description: 'The longest that a conversation lasts.',
+  description:
+    'The longest that a conversation lasts, at most 7d; without it 10s, of a tarpit 1d. Where it is written, a decoy without capture stays open so long, unless the peer ends it.',
   examples: ['10s'],
 });
 
-const response = orOffUntilBuilt(
+const response = orOff(
   mapping(
     'a mapping with the keys command and timeout',
     {
@@ -49,39 +66,53 @@ const response = orOffUntilBuilt(
         description: 'The program, by its absolute path, and its arguments; no shell is between.',
         examples: [['/etc/honeyport/response.sh']],
         type: 'array',
-        items: { type: 'string', maxLength: 4095, expected: 'a text' },
+        items: {
+          type: 'string',
+          pattern: COMMAND_WORD_PATTERN,
+          maxLength: 4095,
+          expected: 'a text of at most 4095 characters, none of them NUL',
+        },
         minItems: 1,
-        expected: 'a list of a program and its arguments',
+        maxItems: 64,
+        expected: 'a list of 1 to 64 texts, a program and its arguments',
       },
       timeout: {
         ...duration,
         title: 'Time limit',
-        description: 'How long the program may run.',
-        default: '5s',
-        examples: ['5s'],
+        description: 'How long the program may run, at most 1h.',
+        default: DEFAULTS.responseTimeout,
+        examples: [DEFAULTS.responseTimeout],
       },
     },
     ['command'],
   ),
   {
     title: 'Response',
-    description: 'A program whose output answers the peer.',
+    description:
+      'A program whose output answers the peer. It reads and answers by itself: without banner, capture, hold and tarpit.',
     examples: [{ command: ['/etc/honeyport/response.sh'], timeout: '5s' }],
   },
 );
 
-const tarpit = orOffUntilBuilt(
+const tarpit = orOff(
   { type: 'boolean', expected: 'true or false' },
   {
     title: 'Tarpit',
-    description: 'Keeps the peer busy with a slow answer for as long as it stays.',
+    description:
+      'Keeps the peer busy with a slow answer for as long as it stays and hold lasts. Without banner: that answer is its banner.',
     default: false,
     examples: [true],
   },
 );
 
-const proxyProtocol = orOffUntilBuilt(
-  { type: 'array', items: network, minItems: 1, expected: 'a list of networks such as 10.0.0.0/8' },
+const proxyProtocol = orOff(
+  {
+    type: 'array',
+    items: network,
+    minItems: 1,
+    maxItems: 1000,
+    expected: 'a list of 1 to 1000 addresses and networks such as 10.0.0.0/8',
+  },
   {
     title: 'PROXY protocol',
     description: 'Proxies that may name the true peer in a PROXY protocol header, by address or network.',

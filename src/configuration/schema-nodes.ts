@@ -9,11 +9,13 @@ export interface SchemaNode {
   readonly enum?: readonly unknown[];
   readonly anyOf?: readonly SchemaNode[];
   readonly pattern?: string;
+  readonly minLength?: number;
   readonly maxLength?: number;
   readonly minimum?: number;
   readonly maximum?: number;
   readonly items?: SchemaNode;
   readonly minItems?: number;
+  readonly maxItems?: number;
   readonly properties?: Readonly<Record<string, SchemaNode>>;
   readonly required?: readonly string[];
   readonly additionalProperties?: false;
@@ -32,6 +34,13 @@ export interface RootSchema extends SchemaNode {
 export const DEFAULTS = {
   logPath: '/var/log/honeyport/honeyport.log',
   logMode: '0640',
+  hold: '10s',
+  tarpitHold: '1d',
+  responseTimeout: '5s',
+  conversations: 1024,
+  responses: 64,
+  linesPerSource: '100/10s',
+  lines: '20000/1s',
   pendingLines: 100_000,
   cookies: 'withhold',
   guard: 'on',
@@ -75,29 +84,44 @@ export const sensor: SchemaNode = {
   expected: '1 to 255 of the characters A-Z a-z 0-9 . _ -',
 };
 
+/** No control character, and no slash at the end: it is a file. */
+export const ABSOLUTE_PATH_PATTERN = '^/(?:[^\\u0000-\\u001f\\u007f]*[^/\\u0000-\\u001f\\u007f])$';
+
 export const absolutePath: SchemaNode = {
   type: 'string',
-  // No control character, and no slash at the end: it is a file.
-  pattern: '^/(?:[^\\u0000-\\u001f\\u007f]*[^/\\u0000-\\u001f\\u007f])$',
+  pattern: ABSOLUTE_PATH_PATTERN,
   maxLength: 4095,
   expected: 'an absolute path such as /var/log/honeyport/honeyport.log',
 };
 
+/** What the kernel can hand to a program. */
+export const COMMAND_WORD_PATTERN = '^[^\\u0000]*$';
+
+const DURATION = '[1-9][0-9]{0,8}(?:ms|s|m|h|d)';
+export const DURATION_PATTERN = `^${DURATION}$`;
+
+/** Which is too long for a key, its own part of the configuration looks at. */
 export const duration: SchemaNode = {
   type: 'string',
-  pattern: '^[1-9][0-9]{0,8}(?:ms|s|m|h|d)$',
+  pattern: DURATION_PATTERN,
   expected: 'a duration such as 500ms, 10s or 5m',
 };
 
+export const RATE_PATTERN = `^([1-9][0-9]{0,8})/(${DURATION})$`;
+
+/** Its bounds are beyond JSON Schema; limits.ts looks at them. */
 export const rate: SchemaNode = {
   type: 'string',
-  pattern: '^[1-9][0-9]{0,8}/[1-9][0-9]{0,8}(?:ms|s|m|h|d)$',
+  pattern: RATE_PATTERN,
   expected: 'a rate such as 100/10s',
 };
 
+export const NETWORK_PATTERN = '^[0-9A-Fa-f.:]+(?:/[0-9]{1,3})?$';
+
+/** What it may consist of; whether it is a network, proxies.ts looks at. */
 export const network: SchemaNode = {
   type: 'string',
-  pattern: '^[0-9A-Fa-f.:]+(?:/[0-9]{1,3})?$',
+  pattern: NETWORK_PATTERN,
   expected: 'an address or a network such as 10.0.0.0/8',
 };
 

@@ -1,29 +1,40 @@
 import { allow, brake, guard } from './schema-allow.ts';
 import { decoy } from './schema-decoy.ts';
 import { log } from './schema-log.ts';
-import { DEFAULTS, mapping, orOffUntilBuilt, type RootSchema, rate, sensor } from './schema-nodes.ts';
+import { DEFAULTS, mapping, orOff, orOffUntilBuilt, type RootSchema, rate, sensor } from './schema-nodes.ts';
 
 const limits = mapping('a mapping of limits', {
-  conversations: orOffUntilBuilt(
-    { type: 'integer', minimum: 1, maximum: 1_000_000, expected: 'a number between 1 and 1000000' },
-    {
-      title: 'Conversations',
-      description: 'Conversations at a time; beyond that the oldest is closed.',
-      default: 1024,
-      examples: [1024],
-    },
-  ),
-  lines_per_source: orOffUntilBuilt(rate, {
+  conversations: {
+    title: 'Conversations',
+    description: 'Conversations at a time; beyond that a decoy logs and closes.',
+    default: DEFAULTS.conversations,
+    examples: [DEFAULTS.conversations],
+    type: 'integer',
+    minimum: 1,
+    maximum: 1_000_000,
+    expected: 'a number between 1 and 1000000',
+  },
+  responses: {
+    title: 'Responses',
+    description: 'Programs that answer, at a time; beyond that a decoy logs and closes.',
+    default: DEFAULTS.responses,
+    examples: [DEFAULTS.responses],
+    type: 'integer',
+    minimum: 1,
+    maximum: 1024,
+    expected: 'a number between 1 and 1024',
+  },
+  lines_per_source: orOff(rate, {
     title: 'Lines per source',
     description: 'Lines that one source gets in the log; beyond that its connections are counted.',
-    default: '100/10s',
-    examples: ['100/10s', 'off'],
+    default: DEFAULTS.linesPerSource,
+    examples: [DEFAULTS.linesPerSource, 'off'],
   }),
-  lines: orOffUntilBuilt(rate, {
+  lines: orOff(rate, {
     title: 'Lines',
     description: 'Lines in all; beyond that connections are counted.',
-    default: '20000/1s',
-    examples: ['20000/1s', 'off'],
+    default: DEFAULTS.lines,
+    examples: [DEFAULTS.lines, 'off'],
   }),
   pending_lines: {
     title: 'Pending lines',

@@ -1,19 +1,21 @@
 import { getSystemErrorName } from 'node:util';
 import { createAcceptor } from '../capture/acceptor.ts';
-import type { Connection } from '../capture/connection.ts';
 import type { Endpoint } from '../capture/listener.ts';
 import { createListeners, ListenErrors } from '../capture/listeners.ts';
 import type { Configuration } from '../configuration/configuration.ts';
 import { UserError } from '../errors.ts';
 import { SCHEMA_VERSION, type Unrecorded } from '../event.ts';
+import { endConnection } from '../native/end-connection.ts';
 import { loadLoginSessions, loadNative } from '../native/native.ts';
 import { createRecorder } from '../sinks/recorder.ts';
 import type { Sink } from '../sinks/sink.ts';
 import { reportUserError, type Voice } from '../voice.ts';
-import { judge } from './judge.ts';
 import { keepKnownSources } from './known-sources.ts';
 import { listenProblem } from './listen-problem.ts';
+import { openConversations } from './open-conversations.ts';
 import { changeSinks, type OpenedSinks, openSinks } from './open-sinks.ts';
+import { createReception, keepsOpen } from './reception.ts';
+import { createThrottling } from './throttling.ts';
 
 export interface DaemonOptions {
   /** Reads the configuration, at the start and at each reload. May throw UserError. */
@@ -47,9 +49,25 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
   const recorder = createRecorder(sinks);
   const onTrouble = (errno: number) =>
     voice.warning(`connections wait in the kernel's queue: accept failed with ${getSystemErrorName(-errno)}`);
-  const acceptor = createAcceptor({ native, onConnections, onTrouble });
+  const acceptor = createAcceptor({ native, onConnections: (batch) => reception.receive(batch), onTrouble });
   const listeners = createListeners(native, acceptor);
   const sources = keepKnownSources(configuration, voice, loadLoginSessions());
+  const throttling = createThrottling(configuration.limits, recordAll);
+  const opened = openConversations({
+    configuration,
+    native,
+    recorder,
+    voice,
+    onHeader: (connection, header) => reception.takeHeader(connection, header),
+  });
+  const reception = createReception({
+    recorder,
+    knowledge: sources.knowledge,
+    throttling,
+    ...opened,
+    end: (fd) => endConnection(native, fd),
+  });
+  reception.use(configuration);
   listenOrRelease();
   recordNow({ kind: 'start', time: Date.now(), version, schema: SCHEMA_VERSION, ...counts(configuration) });
 
@@ -60,11 +78,6 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
     reload,
     stop,
   };
-
-  function onConnections(batch: readonly Connection[]): void {
-    for (const connection of batch) recorder.record(judge(connection, sources.knowledge));
-    recorder.flush();
-  }
 
   function open(wanted: Configuration, before?: OpenedSinks): OpenedSinks {
     return openSinks({
@@ -103,6 +116,7 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
     } catch (error) {
       acceptor.close();
       sources.close();
+      void opened.close();
       void closeSinks([sinks.file, ...sinks.others]);
       throw error;
     }
@@ -137,6 +151,9 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
     sinks = next;
     changeSinks(sinks, wanted, version);
     recorder.use(sinks);
+    throttling.use(wanted.limits);
+    opened.use(wanted);
+    reception.use(wanted);
     leaving = Promise.all([leaving, closeSinks(without(before, next))]);
   }
 
@@ -145,14 +162,20 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
   }
 
   function recordNow(event: Unrecorded): void {
-    recorder.record(event);
+    recordAll([event]);
+  }
+
+  function recordAll(events: readonly Unrecorded[]): void {
+    for (const event of events) recorder.record(event);
     recorder.flush();
   }
 
   async function stop(signal: string): Promise<0 | 1> {
     stopping = true;
     acceptor.close();
+    await opened.close();
     sources.close();
+    throttling.close();
     recordNow({ kind: 'stop', time: Date.now(), signal });
     const untold = recorder.lost;
     await Promise.all([leaving, closeSinks([sinks.file, ...sinks.others])]);
@@ -171,7 +194,11 @@ function without({ file, others }: OpenedSinks, kept: OpenedSinks): Sink[] {
 }
 
 function endpointsOf({ decoys }: Configuration): Endpoint[] {
-  return decoys.flatMap(({ name, ports, address }) => ports.map((port) => ({ decoy: name, port, address })));
+  return decoys.flatMap((decoy) => {
+    const { name, ports, address } = decoy;
+    const keeps = keepsOpen(decoy);
+    return ports.map((port) => ({ decoy: name, port, address, keepsOpen: keeps }));
+  });
 }
 
 function counts({ decoys }: Configuration): { decoys: number; ports: number } {

@@ -1,4 +1,4 @@
-import type { Connection } from '../capture/connection.ts';
+import type { Connection, ProxyEnd } from '../capture/connection.ts';
 import type { AllowedNetwork } from '../configuration/allow-entry.ts';
 import type { Configuration } from '../configuration/configuration.ts';
 import type { AllowedEvent, ConnectEvent, Unrecorded, WithheldEvent } from '../event.ts';
@@ -19,27 +19,40 @@ export interface Knowledge {
 
 type Verdict = Unrecorded<ConnectEvent | AllowedEvent | WithheldEvent>;
 
-/** What a connection is: somebody who belongs here, somebody of whom it is not certain, or a `connect`. */
-export function judge(connection: Connection, knowledge: Knowledge): Verdict {
-  const { time, src, spt, dst, dpt, decoy, fromCookie, fingerprint } = connection;
+/**
+ * What a connection is: somebody who belongs here, somebody of whom it is not certain, or a `connect`.
+ * @param isProxyAlone it comes from a trusted proxy that named nobody
+ */
+export function judge(connection: Connection, knowledge: Knowledge, isProxyAlone = false): Verdict {
+  const { time, src, spt, dst, dpt, decoy, fromCookie, fingerprint, proxy } = connection;
   const allowed = knowledge.findAllowed(src, dpt, time);
-  const reason = withheldReason(connection, allowed, knowledge);
-  if (reason !== undefined) return { kind: 'withheld', time, src, spt, dst, dpt, decoy, reason };
+  const reason = withheldReason(connection, allowed, knowledge, isProxyAlone);
+  if (reason !== undefined)
+    return through(proxy, { kind: 'withheld', time, src, spt, dst, dpt, decoy, reason });
   if (allowed !== undefined) {
-    return { kind: 'allowed', time, src, spt, dst, dpt, decoy, by: allowed.source };
+    return through(proxy, { kind: 'allowed', time, src, spt, dst, dpt, decoy, by: allowed.source });
   }
-  if (fingerprint === undefined || fromCookie) return { kind: 'connect', time, src, spt, dst, dpt, decoy };
+  if (fingerprint === undefined || fromCookie) {
+    return through(proxy, { kind: 'connect', time, src, spt, dst, dpt, decoy });
+  }
   const { ttl, win, syn } = fingerprint;
   return { kind: 'connect', time, src, spt, dst, dpt, decoy, ttl, win, syn };
+}
+
+/** The event with its proxy, if there is one. */
+function through(proxy: ProxyEnd | undefined, verdict: Verdict): Verdict {
+  return proxy === undefined ? verdict : { ...verdict, proxy: proxy.address, proxy_spt: proxy.port };
 }
 
 function withheldReason(
   { src, time, fromCookie }: Connection,
   allowed: AllowedNetwork | undefined,
   { guarded, nat, brake, cookies }: Knowledge,
+  isProxyAlone: boolean,
 ): WithheldEvent['reason'] | undefined {
   // what the admin wrote himself is no matter of doubt
   if (allowed !== undefined && !isGuard(allowed)) return undefined;
+  if (isProxyAlone) return 'proxy';
   if (guarded !== undefined) {
     const hidesOthers = nat.hides(src, guarded.translators.has(src));
     if (hidesOthers || guarded.bridges.has(src)) return 'nat';

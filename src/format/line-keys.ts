@@ -16,14 +16,16 @@ export const PROTOCOL = 'proto=tcp';
 
 const ENDPOINTS = [text('src'), number('spt'), text('dst'), number('dpt'), text('decoy'), text('id')];
 
+const PROXY = [text('proxy'), number('proxy_spt')];
+
 /**
  * The keys of each event's line, in their order: the schema, version 1. Within a version keys may be added at the end
  * of a list and nothing else may change; `proto=tcp` follows the first `dpt` of a connection's line.
  */
 export const LINE_KEYS: { readonly [K in Event['kind']]: readonly LineKey[] } = {
-  connect: [...ENDPOINTS, number('ttl'), number('win'), text('syn')],
-  allowed: [...ENDPOINTS, text('by')],
-  withheld: [...ENDPOINTS, text('reason')],
+  connect: [...ENDPOINTS, number('ttl'), number('win'), text('syn'), ...PROXY],
+  allowed: [...ENDPOINTS, text('by'), ...PROXY],
+  withheld: [...ENDPOINTS, text('reason'), ...PROXY],
   data: [...ENDPOINTS, number('bytes'), text('guess'), { ...text('text'), quoted: true }],
   close: [...ENDPOINTS, number('duration_ms'), number('rx'), number('tx'), text('by')],
   suppressed: [text('src'), number('count'), text('dpt'), text('reason'), text('id'), text('receiver')],

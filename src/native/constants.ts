@@ -21,11 +21,19 @@ export const TCP_FASTOPEN = 23;
 export const TCP_SAVE_SYN = 27;
 /** Gives those headers, once; nothing for a connection accepted from a SYN cookie. */
 export const TCP_SAVED_SYN = 28;
+export const TCP_INFO = 11;
+export const MSG_PEEK = 0x02;
 export const MSG_DONTWAIT = 0x40;
 /** On TCP, discards the bytes without copying them. */
 export const MSG_TRUNC = 0x20;
+/** A peer that is gone is an errno then, and no SIGPIPE. */
+export const MSG_NOSIGNAL = 0x4000;
 export const SHUT_WR = 1;
 export const EPOLLIN = 1;
+export const EPOLLOUT = 4;
+/** The peer has ended its side. */
+export const EPOLLRDHUP = 0x2000;
 export const EPOLL_CTL_ADD = 1;
 export const EPOLL_CTL_DEL = 2;
+export const EPOLL_CTL_MOD = 3;
 export const EPOLL_CLOEXEC = SOCK_CLOEXEC;

@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import koffi, { type LibraryHandle } from 'koffi';
 
 /** A poll handle of Node's own event loop on one descriptor. */
@@ -23,6 +24,7 @@ export interface Native {
   accept4(fd: number, address: Uint8Array, length: Uint8Array, flags: number): number;
   getsockname(fd: number, address: Uint8Array, length: Uint8Array): number;
   recv(fd: number, buffer: Uint8Array | null, length: number, flags: number): number;
+  send(fd: number, bytes: Uint8Array, length: number, flags: number): number;
   shutdown(fd: number, how: number): number;
   close(fd: number): number;
   epollCreate(flags: number): number;
@@ -35,6 +37,12 @@ export interface Native {
    * for other event sources: no thread waits, so libuv's pool may be as busy as it likes.
    */
   pollReadable(fd: number, onReadable: () => void): Poll;
+  /**
+   * Leaves neither capabilities of this process nor descriptors that it was started with for the programs that it starts
+   * from this thread; what it has itself stays. A program that is started as root would otherwise have all capabilities,
+   * and one that is not those that systemd's AmbientCapabilities= gave.
+   */
+  keepPrivilegesFromPrograms(): void;
 }
 
 // enum values of uv.h, the same in every libuv 1.x
@@ -57,6 +65,7 @@ export function loadNative(): Native {
     accept4: libc('int accept4(int, void *, void *, int)'),
     getsockname: libc('int getsockname(int, void *, void *)'),
     recv: libc('intptr_t recv(int, void *, size_t, int)'),
+    send: libc('intptr_t send(int, void *, size_t, int)'),
     shutdown: libc('int shutdown(int, int)'),
     close: libc('int close(int)'),
     epollCreate: libc('int epoll_create1(int)'),
@@ -64,6 +73,53 @@ export function loadNative(): Native {
     epollWait: libc('int epoll_wait(int, void *, int, int)'),
     errno: () => koffi.errno(),
     pollReadable: bindPoll(library),
+    keepPrivilegesFromPrograms: bindKeepPrivileges(libc),
+  };
+}
+
+// https://github.com/torvalds/linux/blob/master/include/uapi/linux/prctl.h and capability.h
+const PR_CAPBSET_DROP = 24;
+const PR_CAP_AMBIENT = 47;
+const PR_CAP_AMBIENT_CLEAR_ALL = 4;
+/** Of the kernel's 64-bit form of capget(2), whose struct has effective, permitted and inheritable twice. */
+const CAPABILITY_VERSION_3 = 0x2008_0522;
+const CAPABILITY_WORDS = 6;
+const INHERITABLE_WORDS = [2, 5];
+const MOST_CAPABILITIES = 64;
+
+type Libc = (signature: string) => (...args: unknown[]) => number;
+
+function bindKeepPrivileges(libc: Libc): () => void {
+  const keepCapabilities = bindKeepCapabilities(libc);
+  const fcntl = libc('int fcntl(int, int, ...)');
+  return () => {
+    keepCapabilities();
+    // Node does this for the first ones alone, up to the first gap
+    const inherited = readdirSync('/proc/self/fd').map(Number);
+    for (const fd of inherited) if (fd > LAST_STANDARD_FD) fcntl(fd, F_SETFD, 'int', FD_CLOEXEC);
+  };
+}
+
+const LAST_STANDARD_FD = 2;
+const F_SETFD = 2;
+const FD_CLOEXEC = 1;
+
+function bindKeepCapabilities(libc: Libc): () => void {
+  const prctl = libc('int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)');
+  const capget = libc('int capget(void *, void *)');
+  const capset = libc('int capset(void *, void *)');
+  return () => {
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    const header = Uint32Array.of(CAPABILITY_VERSION_3, 0);
+    const capabilities = new Uint32Array(CAPABILITY_WORDS);
+    if (capget(header, capabilities) === 0) {
+      for (const word of INHERITABLE_WORDS) capabilities[word] = 0;
+      capset(header, capabilities);
+    }
+    // takes CAP_SETPCAP; who has not got that gives nothing through this set either, being no root
+    for (let capability = 0; capability < MOST_CAPABILITIES; capability++) {
+      prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
+    }
   };
 }
 

@@ -27,6 +27,8 @@ export interface AppendedFileOptions {
 export interface AppendedFile {
   /** Lines taken and not yet written. */
   readonly pendingLines: number;
+  /** Their bytes. */
+  readonly pendingBytes: number;
   /** Permission bits of a file that is made from now on. */
   changeMode(mode: number): void;
   /** Takes a line without its line feed. */
@@ -70,6 +72,9 @@ export function openAppendedFile(options: AppendedFileOptions): AppendedFile {
   return {
     get pendingLines() {
       return freshLines + waitingLines;
+    },
+    get pendingBytes() {
+      return fresh.length + waiting.length;
     },
     changeMode(wanted) {
       mode = wanted;

@@ -18,6 +18,8 @@ export interface LogWriterOptions extends AppendedFileOptions, LogWriterSettings
   readonly onClosed: (lostLines: number) => void;
 }
 
+/** Several times what a line has without captured bytes, of which a line may have a hundred thousand characters. */
+const BYTES_OF_PENDING_LINE = 1024;
 // longer than a disk takes to come back from a short fault, shorter than a service manager's patience
 const CLOSE_DEADLINE_MS = 2000;
 
@@ -36,7 +38,8 @@ export function openLogWriter(options: LogWriterOptions): LogWriter {
   const file = openAppendedFile(options);
   const logger = createLogger(file);
   return {
-    hasRoom: () => file.pendingLines < maxPendingLines,
+    hasRoom: () =>
+      file.pendingLines < maxPendingLines && file.pendingBytes < maxPendingLines * BYTES_OF_PENDING_LINE,
     write: (event) => void logger.write(toRecord(format(event))),
     change(settings) {
       format = createLineFormatter(settings.origin);

@@ -4,8 +4,11 @@ import type { BoundedSink, Sink } from './sink.ts';
 
 /** The one door through which events reach the sinks. */
 export interface Recorder {
-  /** Names the event, which becomes the recorder's own, and hands it to every sink; counts it while the log has no room. */
-  record(event: Unrecorded): void;
+  /**
+   * Names the event, which becomes the recorder's own, and hands it to every sink; counts it while the log has no room.
+   * @returns its id, undefined when it was only counted
+   */
+  record(event: Unrecorded): string | undefined;
   /** Ends a batch: one write per sink, and the number of what was lost as soon as there is room to say it. */
   flush(): void;
   /** Replaces sinks at a reload; the ids go on. */
@@ -44,13 +47,14 @@ export function createRecorder(initial: RecorderSinks, instance: string = random
     },
   };
 
-  function record(event: Unrecorded): void {
+  function record(event: Unrecorded): string | undefined {
     if (!file.hasRoom()) {
-      lost += 1;
-      return;
+      // a summary that is lost takes what it counts with it
+      lost += event.kind === 'suppressed' ? event.count : 1;
+      return undefined;
     }
     if (lost > 0) tellLoss();
-    write(event);
+    return write(event);
   }
 
   function flush(): void {
@@ -66,13 +70,14 @@ export function createRecorder(initial: RecorderSinks, instance: string = random
     write({ kind: 'suppressed', time: Date.now(), count: told, reason: 'queue' });
   }
 
-  function write(unrecorded: Unrecorded): void {
+  function write(unrecorded: Unrecorded): string {
     count += 1;
     // the event was made for this call alone: naming it in place spares the hot path a copy
     const event = unrecorded as Event & { id: string };
     event.id = `${instance}.${count}`;
     file.write(event);
     for (const sink of others) sink.write(event);
+    return event.id;
   }
 
   function flushSinks(): void {

@@ -6,10 +6,11 @@ import { createConnection, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { createAcceptor } from '../../src/capture/acceptor.ts';
-import type { Connection } from '../../src/capture/connection.ts';
+import { type Connection, NOT_KEPT } from '../../src/capture/connection.ts';
 import { ListenError, type Listener, openListener } from '../../src/capture/listener.ts';
 import { socketAddressPort } from '../../src/capture/socket-address.ts';
 import { ERRNO } from '../../src/native/constants.ts';
+import { endConnection } from '../../src/native/end-connection.ts';
 import { loadNative, type Native } from '../../src/native/native.ts';
 import { temporaryDirectory } from '../support/directory.ts';
 import { waitFor } from '../support/wait.ts';
@@ -99,10 +100,35 @@ test('a connection is given with both ends, and ends with FIN', async (context) 
     dst: '127.0.0.1',
     decoy: 'test',
     fromCookie: false,
+    fd: NOT_KEPT,
+    proxy: undefined,
   });
   assert.equal(dpt, 0, 'the port is the configured one');
   assert.ok(Math.abs(Date.now() - time) < 60_000);
   assert.match(fingerprint!.syn, /^mss:\d+,/);
+});
+
+test('a connection of a listener that keeps them stays open and is handed over with its descriptor', async (context) => {
+  const { connections, port, listener } = capture(context);
+  listener.endpoint = { ...listener.endpoint, keepsOpen: true };
+  let ended = false;
+  const knocking = knock(port).then(() => {
+    ended = true;
+  });
+  await waitFor(() => connections.length === 1, { deadlineMs: 5000, what: 'the connection' });
+  const [{ fd }] = connections as [Connection];
+  assert.equal(native.send(fd, Buffer.from('hello'), 5, 0), 5);
+  assert.ok(!ended, 'it is open');
+  endConnection(native, fd);
+  await knocking;
+});
+
+test('without a descriptor to spare nothing is kept open, however the listener is', async (context) => {
+  // the first call finds no room, the second one takes the place of the spare descriptor
+  const { connections, port, listener } = capture(context, (call) => (call === 1 ? ERRNO.EMFILE : undefined));
+  listener.endpoint = { ...listener.endpoint, keepsOpen: true };
+  await knock(port);
+  assert.equal(connections[0]!.fd, NOT_KEPT);
 });
 
 test('what a peer sent before it was accepted does not turn the end into a reset', async (context) => {

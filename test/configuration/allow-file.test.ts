@@ -13,7 +13,7 @@ function refusalOf(read: () => unknown): ConfigurationError {
   try {
     read();
   } catch (error) {
-    assert.ok(error instanceof ConfigurationError);
+    assert.ok(error instanceof ConfigurationError, `not of the configuration: ${error}`);
     return error;
   }
   return assert.fail('the list was read');

@@ -5,7 +5,7 @@ import { parseAllowFile } from '../../src/configuration/allow-file.ts';
 import { durationMs } from '../../src/configuration/duration.ts';
 import { parseConfiguration } from '../../src/configuration/load.ts';
 import { ConfigurationError } from '../../src/errors.ts';
-import { configurationOf, problemsOf } from './support.ts';
+import { configurationOf, PARTS, problemsOf } from './support.ts';
 
 /** A configuration whose `allow` begins on line 2. */
 const withAllow = (text: string) => `decoys: [{ ports: 22 }]\n${text}\n`;
@@ -14,14 +14,14 @@ const entriesOf = (text: string) => configurationOf(withAllow(text)).allow;
 /** Reads the configuration with list files that are texts by their paths. */
 function readWithLists(text: string, lists: Readonly<Record<string, string>>) {
   const readList = (path: string) => parseAllowFile(Buffer.from(lists[path]!), path);
-  return parseConfiguration(Buffer.from(text), 'F', readList);
+  return parseConfiguration(Buffer.from(text), 'F', { ...PARTS, readList });
 }
 
 function refusalOf(read: () => unknown): ConfigurationError {
   try {
     read();
   } catch (error) {
-    assert.ok(error instanceof ConfigurationError);
+    assert.ok(error instanceof ConfigurationError, `not of the configuration: ${error}`);
     return error;
   }
   return assert.fail('the configuration was read');
@@ -29,8 +29,8 @@ function refusalOf(read: () => unknown): ConfigurationError {
 
 test('without allow, with allow off and with an empty list nobody is allowed', () => {
   for (const text of ['', 'allow: off', 'allow: []']) {
-    const { allow, allowFiles } = configurationOf(withAllow(text));
-    assert.deepEqual([allow, allowFiles], [[], []]);
+    const { allow, partFiles } = configurationOf(withAllow(text));
+    assert.deepEqual([allow, partFiles], [[], []]);
   }
 });
 
@@ -88,7 +88,7 @@ test('a mapping limits a source to ports and to the end of a day, and says why',
 
 test('the entries of a list file stand in its place, with its name and their own lines', () => {
   const text = withAllow('allow: [192.0.2.1, { file: /a }, 192.0.2.2, { file: /b }, { file: /a }]');
-  const { allow, allowFiles } = readWithLists(text, {
+  const { allow, partFiles } = readWithLists(text, {
     '/a': '# us\n10.0.0.1\n10.0.0.2\n',
     '/b': '# nobody\n',
   });
@@ -96,7 +96,7 @@ test('the entries of a list file stand in its place, with its name and their own
     allow.map(({ source, file, line }) => `${file}:${line} ${source}`),
     ['F:2 192.0.2.1', '/a:2 10.0.0.1', '/a:3 10.0.0.2', 'F:2 192.0.2.2', '/a:2 10.0.0.1', '/a:3 10.0.0.2'],
   );
-  assert.deepEqual(allowFiles, ['/a', '/b', '/a']);
+  assert.deepEqual(partFiles, ['/a', '/b', '/a']);
 });
 
 /** What `allow` says from line 2 on, and every problem that must come of it. */
@@ -228,7 +228,7 @@ test('a source within a mapping is reported where the source stands', () => {
 test('an item with both source and file is a bad entry, and no file is read for it', () => {
   const text = withAllow('allow: [{ source: 192.0.2.1, file: 5 }]');
   const { problems } = refusalOf(() =>
-    parseConfiguration(Buffer.from(text), 'F', (path) => assert.fail(`read ${path}`)),
+    parseConfiguration(Buffer.from(text), 'F', { ...PARTS, readList: (path) => assert.fail(`read ${path}`) }),
   );
   assert.deepEqual(problems, [
     'F:2:30: allow[0].file: unknown key, expected one of comment, ports, source, until',
@@ -262,8 +262,11 @@ test('what a reader of lists throws for reasons of its own is passed on', () => 
   const text = withAllow('allow: [{ file: /a }]');
   assert.throws(
     () =>
-      parseConfiguration(Buffer.from(text), 'F', () => {
-        throw error;
+      parseConfiguration(Buffer.from(text), 'F', {
+        ...PARTS,
+        readList: () => {
+          throw error;
+        },
       }),
     error,
   );
@@ -277,9 +280,10 @@ function manyEntries(count: number, source: string): AllowEntry[] {
 
 test('at most 250,000 entries are taken, those of list files among them', () => {
   const read = (count: number, file = 'F') =>
-    parseConfiguration(Buffer.from(withAllow('allow: [192.0.2.1, { file: /a }]')), file, () =>
-      manyEntries(count, '192.0.2.7'),
-    );
+    parseConfiguration(Buffer.from(withAllow('allow: [192.0.2.1, { file: /a }]')), file, {
+      ...PARTS,
+      readList: () => manyEntries(count, '192.0.2.7'),
+    });
   assert.equal(read(249_999).allow.length, 250_000);
   const tooMany = 'allow: expected at most 250000 entries with those of its files, got 250001';
   assert.deepEqual(refusalOf(() => read(250_000)).problems, [`F: ${tooMany}`]);
@@ -287,9 +291,10 @@ test('at most 250,000 entries are taken, those of list files among them', () => 
 
 test('at most 1,000 host names are taken, those of list files among them', () => {
   const read = (count: number) =>
-    parseConfiguration(Buffer.from(withAllow('allow: [a.example, 192.0.2.1, { file: /a }]')), 'F', () =>
-      manyEntries(count, 'b.example'),
-    );
+    parseConfiguration(Buffer.from(withAllow('allow: [a.example, 192.0.2.1, { file: /a }]')), 'F', {
+      ...PARTS,
+      readList: () => manyEntries(count, 'b.example'),
+    });
   assert.equal(read(999).allow.length, 1001);
   assert.deepEqual(refusalOf(() => read(1000)).problems, [
     'F: allow: expected at most 1000 host names with those of its files, got 1001',
@@ -299,7 +304,10 @@ test('at most 1,000 host names are taken, those of list files among them', () =>
 test('the name of the file cannot break the line that tells of too many entries', () => {
   const text = withAllow('allow: [{ file: /a }]');
   const { problems } = refusalOf(() =>
-    parseConfiguration(Buffer.from(text), 'a\nb', () => manyEntries(250_001, '192.0.2.7')),
+    parseConfiguration(Buffer.from(text), 'a\nb', {
+      ...PARTS,
+      readList: () => manyEntries(250_001, '192.0.2.7'),
+    }),
   );
   assert.deepEqual(problems, [
     'a\\x0ab: allow: expected at most 250000 entries with those of its files, got 250001',

@@ -8,7 +8,7 @@ import { after, test } from 'node:test';
 import { safeHostName } from '../../src/configuration/complete.ts';
 import { builtInConfiguration, loadConfiguration, parsePortArguments } from '../../src/configuration/load.ts';
 import { ConfigurationError, UserError } from '../../src/errors.ts';
-import { configurationOf } from './support.ts';
+import { bytesOf, configurationOf } from './support.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'honeyport-configuration-'));
 after(() => rmSync(directory, { recursive: true, force: true }));
@@ -24,7 +24,7 @@ function refusalOf(file: string): ConfigurationError {
   try {
     loadConfiguration(file);
   } catch (error) {
-    assert.ok(error instanceof ConfigurationError);
+    assert.ok(error instanceof ConfigurationError, `not of the configuration: ${error}`);
     assert.equal(error.exitCode, 2);
     assert.equal(error.problems.length, 1);
     return error;
@@ -32,17 +32,28 @@ function refusalOf(file: string): ConfigurationError {
   return assert.fail(`${file} was read`);
 }
 
+/** A decoy that closes what it has logged. */
+const SILENT = { behaviour: undefined, proxies: [] };
+
+const DEFAULT_LIMITS = {
+  pendingLines: 100_000,
+  conversations: 1024,
+  responses: 64,
+  linesPerSource: { lines: 100, windowMs: 10_000 },
+  lines: { lines: 20_000, windowMs: 1000 },
+};
+
 test('a short file is completed with every default', () => {
   const file = fileWith('short.yaml', 'decoys: [{ ports: 22 }]\n');
   assert.deepEqual(loadConfiguration(file), {
     file,
     sensor: safeHostName(hostname()),
-    decoys: [{ name: 'port-22', ports: [22], address: undefined }],
+    decoys: [{ name: 'port-22', ports: [22], address: undefined, ...SILENT }],
     log: { file: { path: '/var/log/honeyport/honeyport.log', mode: 0o640 }, console: 'auto', syslog: [] },
-    limits: { pendingLines: 100_000 },
+    limits: DEFAULT_LIMITS,
     cookies: 'withhold',
     allow: [],
-    allowFiles: [],
+    partFiles: [],
     guard: true,
     brake: undefined,
   });
@@ -51,10 +62,10 @@ test('a short file is completed with every default', () => {
 test('every available key is taken over', () => {
   const text = `sensor: web-1
 decoys:
-  - { name: telnet, ports: [2323, 23, 5900-5902], address: "::FFFF:192.0.2.1" }
+  - { name: telnet, ports: [2323, 23, 5900-5902], address: "::FFFF:192.0.2.1", banner: "login: ", capture: 512, hold: 1m, proxy_protocol: [10.0.0.0/8] }
   - { name: six, ports: 23, address: "2001:DB8::1" }
 log: { file: { path: /tmp/x.log, mode: "600" }, console: json }
-limits: { pending_lines: 1000 }
+limits: { pending_lines: 1000, conversations: 1, responses: 2, lines_per_source: 3/100ms, lines: off }
 cookies: count
 allow:
   - 192.0.2.7
@@ -66,11 +77,29 @@ brake: { sources: 200, window: 1m }
     file: 'F',
     sensor: 'web-1',
     decoys: [
-      { name: 'telnet', ports: [2323, 23, 5900, 5901, 5902], address: '192.0.2.1' },
-      { name: 'six', ports: [23], address: '2001:db8::1' },
+      {
+        name: 'telnet',
+        ports: [2323, 23, 5900, 5901, 5902],
+        address: '192.0.2.1',
+        behaviour: {
+          kind: 'talk',
+          banner: bytesOf('login: '),
+          capturedBytes: 512,
+          holdMs: 60_000,
+          staysOpen: true,
+        },
+        proxies: [{ text: '10.0.0.0/8', family: 4, length: 8, key: 10 }],
+      },
+      { name: 'six', ports: [23], address: '2001:db8::1', ...SILENT },
     ],
     log: { file: { path: '/tmp/x.log', mode: 0o600 }, console: 'json', syslog: [] },
-    limits: { pendingLines: 1000 },
+    limits: {
+      pendingLines: 1000,
+      conversations: 1,
+      responses: 2,
+      linesPerSource: { lines: 3, windowMs: 100 },
+      lines: undefined,
+    },
     cookies: 'count',
     allow: [
       {
@@ -95,7 +124,7 @@ brake: { sources: 200, window: 1m }
         line: 10,
       },
     ],
-    allowFiles: [],
+    partFiles: [],
     guard: false,
     brake: { sources: 200, windowMs: 60_000 },
   });
@@ -151,12 +180,12 @@ test('the built-in default listens on unprivileged ports and logs into the worki
   assert.deepEqual(builtInConfiguration(), {
     file: undefined,
     sensor: safeHostName(hostname()),
-    decoys: [{ name: 'default', ports: [2222, 2323, 31337], address: undefined }],
+    decoys: [{ name: 'default', ports: [2222, 2323, 31337], address: undefined, ...SILENT }],
     log: { file: { path: join(process.cwd(), 'honeyport.log'), mode: 0o640 }, console: 'pretty', syslog: [] },
-    limits: { pendingLines: 100_000 },
+    limits: DEFAULT_LIMITS,
     cookies: 'withhold',
     allow: [],
-    allowFiles: [],
+    partFiles: [],
     guard: true,
     brake: undefined,
   });
@@ -164,7 +193,7 @@ test('the built-in default listens on unprivileged ports and logs into the worki
 
 test('ports from the command line become one decoy named after the first', () => {
   const { decoys } = builtInConfiguration([31337, 2000]);
-  assert.deepEqual(decoys, [{ name: 'port-31337', ports: [31337, 2000], address: undefined }]);
+  assert.deepEqual(decoys, [{ name: 'port-31337', ports: [31337, 2000], address: undefined, ...SILENT }]);
 });
 
 test('-p takes numbers, ranges and lists, in the order given', () => {
@@ -194,7 +223,7 @@ for (const [texts, message] of BAD_ARGUMENTS) {
     assert.throws(
       () => parsePortArguments(texts),
       (error) => {
-        assert.ok(error instanceof UserError);
+        assert.ok(error instanceof UserError, `not the user's: ${error}`);
         assert.equal(error.message, message);
         return error.exitCode === 2;
       },

@@ -6,7 +6,7 @@ import { loadConfiguration } from '../../src/configuration/load.ts';
 import { CONFIGURATION_SCHEMA } from '../../src/configuration/schema.ts';
 import type { SchemaNode } from '../../src/configuration/schema-nodes.ts';
 import { schemaFaults } from '../../src/configuration/validate.ts';
-import { problemsOf } from './support.ts';
+import { configurationOf, problemsOf } from './support.ts';
 
 interface Key {
   readonly path: string;
@@ -46,21 +46,7 @@ const ROWS = new Map(
   ),
 );
 
-const NOT_AVAILABLE = [
-  'decoys[].banner',
-  'decoys[].capture',
-  'decoys[].except',
-  'decoys[].hold',
-  'decoys[].proxy_protocol',
-  'decoys[].response',
-  'decoys[].tarpit',
-  'limits.conversations',
-  'limits.lines',
-  'limits.lines_per_source',
-  'mark',
-  'metrics',
-  'user',
-];
+const NOT_AVAILABLE = ['decoys[].except', 'mark', 'metrics', 'user'];
 
 /** A file with one more key of a receiver. */
 function receiverWith(path: string, value: unknown): string {
@@ -78,6 +64,8 @@ function fileWith(path: string, value: unknown): string {
   if (path.startsWith('log.syslog[].')) return receiverWith(path.slice('log.syslog[].'.length), value);
   if (key !== undefined && whole !== undefined)
     return fileWithin(parent!.replace('[]', ''), whole, key, value);
+  if (path === 'decoys[].response.timeout')
+    return fileWith('decoys[].response', { command: ['/bin/true'], timeout: value });
   const inner = path.replace(/^decoys\[\]\./, '');
   const nested = inner.split('.').reduceRight((within: unknown, key) => ({ [key]: within }), value);
   const file =
@@ -191,7 +179,13 @@ test("the whole example of the project's design passes the schema, but for what 
       console: 'pretty',
       syslog: [{ address: 'udp://siem.example:514', format: 'rfc5424' }],
     },
-    limits: { conversations: 1024, lines_per_source: '100/10s', lines: '20000/1s', pending_lines: 100000 },
+    limits: {
+      conversations: 1024,
+      responses: 64,
+      lines_per_source: '100/10s',
+      lines: '20000/1s',
+      pending_lines: 100000,
+    },
     cookies: 'withhold',
     mark: 0x686f6e65,
     metrics: { address: '127.0.0.1:9464' },
@@ -236,10 +230,35 @@ test('docs/configuration.md says what is not available yet', () => {
     assert.equal(ROWS.get(path)?.[3], isAvailable ? 'yes' : 'not yet', path);
 });
 
+const SAMPLE = new URL('../../docs/honeyport.yaml', import.meta.url).pathname;
+
 test('the sample docs/honeyport.yaml loads', () => {
-  const { decoys } = loadConfiguration(new URL('../../docs/honeyport.yaml', import.meta.url).pathname);
+  const { decoys } = loadConfiguration(SAMPLE);
   assert.deepEqual(
     decoys.map(({ name }) => name),
     ['telnet', 'vnc', 'port-31337'],
   );
+});
+
+test('the sample loads with every key that it only mentions, too', () => {
+  const [, ...lines] = readFileSync(SAMPLE, 'utf8').split('\n');
+  const text = lines.join('\n').replace(/^( *)# ( *(?:- |[a-z_]+:(?: |$)))/gm, '$1$2');
+  const { sensor, decoys, allow, log } = configurationOf(text);
+  assert.deepEqual(
+    decoys.map(({ name, behaviour, proxies }) => [name, behaviour?.kind, proxies.length]),
+    [
+      ['telnet', 'talk', 0],
+      ['vnc', undefined, 0],
+      ['port-31337', undefined, 0],
+      ['ssh', 'talk', 0],
+      ['classic', 'response', 0],
+      ['slow', 'tarpit', 0],
+      ['behind', undefined, 1],
+    ],
+  );
+  assert.deepEqual([sensor, allow.length, log.syslog.length], ['web-1', 2, 1]);
+});
+
+test('the limits of the sample are the defaults', () => {
+  assert.deepEqual(loadConfiguration(SAMPLE).limits, configurationOf('decoys: [{ ports: 22 }]').limits);
 });

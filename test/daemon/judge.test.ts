@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Connection } from '../../src/capture/connection.ts';
+import { type Connection, NOT_KEPT } from '../../src/capture/connection.ts';
 import type { AllowedNetwork } from '../../src/configuration/allow-entry.ts';
 import { judge, type Knowledge } from '../../src/daemon/judge.ts';
 import { parseNetwork } from '../../src/network.ts';
@@ -14,6 +14,8 @@ const CONNECTION: Connection = {
   decoy: 'telnet',
   fromCookie: false,
   fingerprint: { ttl: 52, win: 64_240, syn: 'mss:1460' },
+  fd: NOT_KEPT,
+  proxy: undefined,
 };
 const FROM_COOKIE: Connection = { ...CONNECTION, fromCookie: true, fingerprint: undefined };
 /** What each event has of a connection. */
@@ -193,4 +195,28 @@ test('allowed and withheld have the ends, the decoy and why, and nothing else', 
     by: '198.51.100.0/24',
   });
   assert.deepEqual(eventOf(FROM_COOKIE, {}), { kind: 'withheld', ...ENDS, reason: 'cookie' });
+});
+
+test('who comes through a proxy is judged by himself, and the proxy stands in the event', () => {
+  const proxied: Connection = {
+    ...CONNECTION,
+    fingerprint: undefined,
+    proxy: { address: '10.0.0.5', port: 50_123 },
+  };
+  const named = { proxy: '10.0.0.5', proxy_spt: 50_123 };
+  assert.deepEqual(judge(proxied, knowing({}).knowledge), { kind: 'connect', ...ENDS, ...named });
+  const allowed = knowing({ allowed: allowedBy('198.51.100.7') }).knowledge;
+  assert.deepEqual(judge(proxied, allowed), { kind: 'allowed', ...ENDS, by: '198.51.100.7', ...named });
+  // the proxy's own SYN was answered with a cookie, so who he speaks for is as doubtful as he is
+  const fromCookie = judge({ ...proxied, fromCookie: true }, knowing({}).knowledge);
+  assert.deepEqual(fromCookie, { kind: 'withheld', ...ENDS, reason: 'cookie', ...named });
+});
+
+test('a proxy that names nobody is withheld, also where the guard knows it, but not where the admin lists it', () => {
+  const withheld = { kind: 'withheld', ...ENDS, reason: 'proxy' };
+  assert.deepEqual(judge(CONNECTION, knowing({}).knowledge, true), withheld);
+  const guarded = knowing({ allowed: GUARD }).knowledge;
+  assert.deepEqual(judge(CONNECTION, guarded, true), withheld);
+  const listed = knowing({ allowed: allowedBy('10.0.0.0/8') }).knowledge;
+  assert.deepEqual(judge(CONNECTION, listed, true), { kind: 'allowed', ...ENDS, by: '10.0.0.0/8' });
 });

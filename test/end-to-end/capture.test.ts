@@ -19,6 +19,7 @@ decoys:
     ports: ${FIRST_PORT}-${LAST_PORT}
   - name: one
     ports: [23]
+limits: { lines_per_source: off, lines: off }
 log: { file: { path: LOG }, console: off }
 `;
 
@@ -204,7 +205,8 @@ test('time to live, window and options of the SYN are in the line, as the peer s
 
 test('a peer that sees its connection end is in the file already', async () => {
   const local = await startHoneyport({
-    config: 'decoys: [{ ports: 24001 }]\nlog: { file: { path: LOG }, console: off }\n',
+    config:
+      'decoys: [{ ports: 24001 }]\nlimits: { lines_per_source: off }\nlog: { file: { path: LOG }, console: off }\n',
   });
   const missing: number[] = [];
   for (let n = 0; n < 300; n++) {

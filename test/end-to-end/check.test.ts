@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { findOtherLogs } from '../../src/system/log-readers.ts';
@@ -44,6 +44,25 @@ test('check reads the list files, warns of entries that have ended, and resolves
     refused.stderr,
     `honeyport: error: ${list}:2:1: expected an IPv4 or IPv6 address or a network such as 192.0.2.0/24, got "198.51.100.300"\n`,
   );
+});
+
+test('check warns of programs that cannot answer, and starts none', (context) => {
+  const { cwd, run } = makeHost(context, {});
+  const file = join(cwd, 'honeyport.yaml');
+  const good = join(cwd, 'good.sh');
+  writeFileSync(good, `#!/bin/sh\ntouch ${join(cwd, 'started')}\n`, { mode: 0o755 });
+  writeFileSync(join(cwd, 'bad.sh'), '#!/bin/sh\n', { mode: 0o644 });
+  const decoys = ['good.sh', 'bad.sh', 'gone.sh'].map(
+    (name, i) => `{ name: d${i}, ports: ${i + 1}, response: { command: ["${cwd}/${name}"] } }`,
+  );
+  writeFileSync(file, `decoys: [${decoys.join(', ')}]\n`);
+  const { code, stderr } = run('check', '-c', file);
+  assert.equal(code, 0);
+  assert.deepEqual(stderr.split('\n').slice(0, -1), [
+    `honeyport: warning: decoy d1 cannot answer with ${cwd}/bad.sh: it is not executable for this user`,
+    `honeyport: warning: decoy d2 cannot answer with ${cwd}/gone.sh: there is no such file`,
+  ]);
+  assert.ok(!existsSync(join(cwd, 'started')), 'the program has not run');
 });
 
 test('check without a file looks at the built-in default', (context) => {

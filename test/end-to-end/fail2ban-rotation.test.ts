@@ -40,7 +40,7 @@ const PORT = 2323;
 const CONFIGURATION = `sensor: web-1
 decoys: [{ name: telnet, ports: ${PORT} }]
 log: { file: { path: LOG }, console: off }
-limits: { conversations: off }
+limits: { lines_per_source: off, lines: off }
 `;
 const NOBODY = 65_534;
 const NOTHING = { missing: [], duplicated: [], invented: [] };

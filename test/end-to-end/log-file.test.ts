@@ -21,7 +21,11 @@ import { waitFor } from '../support/wait.ts';
 
 const NOTHING = { missing: [], duplicated: [], invented: [] };
 const PORT = 24_100;
-const CONFIG = `decoys: [{ name: one, ports: ${PORT} }]\nguard: off\nlog: { file: { path: LOG }, console: off }\n`;
+const CONFIG = `decoys: [{ name: one, ports: ${PORT} }]
+guard: off
+limits: { lines_per_source: off, lines: off }
+log: { file: { path: LOG }, console: off }
+`;
 const NOBODY = 65_534;
 
 const knock = (count: number) =>
@@ -78,7 +82,7 @@ test('a log renamed and made anew, and one deleted, under load: every line is in
 
 test('a full disk that is freed again: what waited within the bound is written, the rest is counted', async (context) => {
   const disk = mountTinyDisk(context, 2048);
-  const config = `${CONFIG}limits: { pending_lines: 1000 }\n`;
+  const config = CONFIG.replace('limits: {', 'limits: { pending_lines: 1000,');
   const honeyport = await startHoneyport({ config, dir: disk });
   context.after(() => honeyport.stop());
   const { logFile } = honeyport;

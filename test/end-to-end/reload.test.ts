@@ -321,6 +321,7 @@ function configuration(wanted: Wanted): string {
 sensor: ${sensor}
 decoys: [{ name: ${name}, ports: [${ports}]${at} }]
 guard: off
+limits: { lines_per_source: off, lines: off }
 log: { file: { path: ${log} }, console: ${console} }
 `.trimStart();
 }

@@ -216,7 +216,7 @@ async function start(context: TestContext, settings: StartSettings = {}): Promis
   const { console = 'off', redirection, started = redirection === undefined } = settings;
   const dir = temporaryDirectory(context);
   const port = await freePort();
-  const config = `decoys: [{ ports: ${port} }]\nguard: off\nlog: { file: { path: LOG }, console: ${console} }\n`;
+  const config = `decoys: [{ ports: ${port} }]\nguard: off\nlimits: { lines_per_source: off, lines: off }\nlog: { file: { path: LOG }, console: ${console} }\n`;
   const shell = redirection === undefined ? [] : ['bash', '-c', `exec "$@" ${redirection}`, 'bash'];
   const wrapper = [...(settings.wrapper ?? []), ...shell];
   const honeyport = await startHoneyport({ dir, config, started, wrapper });

@@ -21,7 +21,7 @@ const ENDS = { src: '198.51.100.7', spt: 40112, dst: '203.0.113.5', dpt: 23, dec
 const EVENTS: readonly Event[] = [
   { kind: 'connect', time: 1, id: 'x.1', ...ENDS, ttl: 52, win: 64240, syn: 'mss:1460' },
   { kind: 'allowed', time: 1, id: 'x.2', ...ENDS, by: 'guard:own' },
-  { kind: 'withheld', time: 1, id: 'x.3', ...ENDS, reason: 'cookie' },
+  { kind: 'withheld', time: 1, id: 'x.3', ...ENDS, reason: 'cookie', proxy: '10.0.0.5', proxy_spt: 50123 },
   { kind: 'data', time: 1, id: 'x.4', ...ENDS, bytes: 777, guess: 'http', text: 'GET' },
   { kind: 'close', time: 1, id: 'x.5', ...ENDS, duration_ms: 1234, rx: 555, tx: 666, by: 'peer' },
   { kind: 'suppressed', time: 1, id: 'x.6', src: '192.0.2.9', count: 333, dpt: '22,80-90', reason: 'rate' },

@@ -33,6 +33,10 @@ const EXAMPLES: [Event, string][] = [
     'connect src=2001:db8::7 spt=40112 dst=203.0.113.5 dpt=23 proto=tcp decoy=telnet id=x.1',
   ],
   [
+    { kind: 'connect', time: TIME, ...ENDPOINTS, id: 'x.1', proxy: '10.0.0.5', proxy_spt: 50_123 },
+    'connect src=198.51.100.7 spt=40112 dst=203.0.113.5 dpt=23 proto=tcp decoy=telnet id=x.1 proxy=10.0.0.5 proxy_spt=50123',
+  ],
+  [
     { kind: 'allowed', time: TIME, ...ENDPOINTS, id: 'x.1', by: 'guard:gateway' },
     'allowed src=198.51.100.7 spt=40112 dst=203.0.113.5 dpt=23 proto=tcp decoy=telnet id=x.1 by=guard:gateway',
   ],
@@ -153,6 +157,20 @@ test('no control character and nothing but ASCII reaches a terminal, in pretty a
       { numRuns: 1000 },
     );
   }
+});
+
+test('captured bytes do not fill the terminal', () => {
+  const text = 'x'.repeat(65_536);
+  const event: Event = {
+    kind: 'data',
+    time: TIME,
+    ...ENDPOINTS,
+    id: 'x.1',
+    bytes: 65_536,
+    guess: 'unknown',
+    text,
+  };
+  assert.match(createPrettyFormatter()(event), / text=x{200}\.\.\.$/);
 });
 
 test('json holds the event in the keys of the line', () => {

@@ -397,7 +397,7 @@ test('messages that wait have a bound in bytes, too', async (context) => {
   const text = '\\'.repeat(512);
   const { kind: _, ...ends } = eventAt(1) as Extract<Event, { kind: 'connect' }>;
   for (let n = 0; n < 40_000 && lost.length === 0; n++) {
-    sink.write({ kind: 'data', ...ends, bytes: 512, guess: 'none', text });
+    sink.write({ kind: 'data', ...ends, bytes: 512, guess: 'unknown', text });
     sink.flush();
     if (n % 16 === 0) await new Promise(setImmediate);
   }
@@ -479,7 +479,7 @@ test('texts that wait to be formatted count by their length', async (context) =>
   const { sink, lost } = openSink(context, tcpTo(first.port), { timing: { tellMs: 20 } });
   const text = 'x'.repeat(65_536);
   const { kind: _, ...ends } = eventAt(1) as Extract<Event, { kind: 'connect' }>;
-  for (let n = 0; n < 2000; n++) sink.write({ kind: 'data', ...ends, bytes: 65_536, guess: 'none', text });
+  for (let n = 0; n < 2000; n++) sink.write({ kind: 'data', ...ends, bytes: 65_536, guess: 'unknown', text });
   sink.flush();
   await waitFor(() => lost.length > 0, { deadlineMs: DEADLINE_MS, what: 'the loss to be told' });
   assert.deepEqual(lost, [2000 - 1024]);

@@ -1,0 +1,41 @@
+import type { ProgramEnded, StartProgram } from '../conversation/respond.ts';
+
+/** Starts programs with the runner of programs, which is loaded when `prepare` is called: execa takes 15 MiB. */
+export interface ProgramStarter {
+  readonly start: StartProgram;
+  prepare(): void;
+}
+
+type Runner = { readonly startProgram: StartProgram };
+
+const KILLED: ProgramEnded = { end: { kind: 'signal', signal: 'SIGKILL' }, stderr: '' };
+
+/** @param onPrepare called once, before the first program can be started */
+export function createProgramStarter(onPrepare: () => void): ProgramStarter {
+  let runner: Promise<Runner> | undefined;
+
+  return { start, prepare: () => void load() };
+
+  function load(): Promise<Runner> {
+    if (runner === undefined) onPrepare();
+    runner ??= import('../system/run-program.ts');
+    return runner;
+  }
+
+  function start(options: Parameters<StartProgram>[0]): ReturnType<StartProgram> {
+    let isKilled = false;
+    let running: ReturnType<StartProgram> | undefined;
+    const ended = load().then(({ startProgram }) => {
+      if (isKilled) return KILLED;
+      running = startProgram(options);
+      return running.ended;
+    });
+    return {
+      ended,
+      kill() {
+        isKilled = true;
+        running?.kill();
+      },
+    };
+  }
+}
