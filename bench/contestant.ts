@@ -50,6 +50,8 @@ export function reference(program: string): Contestant {
 export interface HoneyportOptions {
   /** Addresses of syslog receivers. */
   readonly receivers?: readonly string[];
+  /** Keys of `limits`; without them every connection gets its line. */
+  readonly lineLimits?: string;
   /** More of the configuration. */
   readonly rest?: string;
 }
@@ -72,7 +74,7 @@ export function honeyport(cli: string, options: HoneyportOptions = {}): Contesta
 function configuration(
   ports: Ports,
   logPath: string,
-  { receivers = [], rest = '' }: HoneyportOptions,
+  { receivers = [], lineLimits = 'lines_per_source: off, lines: off', rest = '' }: HoneyportOptions,
 ): string {
   const syslog = receivers.map((address) => ({ address }));
   const log = { file: { path: logPath }, console: 'off', syslog };
@@ -80,7 +82,7 @@ function configuration(
     `decoys: [{ ports: [${portArgument(ports)}] }]`,
     'guard: off',
     'brake: off',
-    'limits: { lines_per_source: off, lines: off }',
+    `limits: { ${lineLimits} }`,
     `log: ${JSON.stringify(log)}`,
     rest,
     '',

@@ -8,6 +8,7 @@ import { allowSides } from './allow.ts';
 import { formatBans, measureBans } from './bans.ts';
 import { compileC } from './compile.ts';
 import { type Contestant, honeyport, reference } from './contestant.ts';
+import { limitsSides } from './limits.ts';
 import {
   type Findings,
   hasIpv6,
@@ -25,7 +26,7 @@ import { formatSides, measureSides, type Side } from './sides.ts';
 import { syslogSides } from './syslog.ts';
 
 const USAGE = `Usage: npm run bench -- [--quick] [--million] [--rounds N] [--json FILE] [--cli FILE]
-       npm run bench -- --allow | --syslog [--quick] [--rounds N]
+       npm run bench -- --allow | --limits | --syslog [--quick] [--rounds N]
        npm run bench -- --bans
 
   --quick      one short round
@@ -34,6 +35,7 @@ const USAGE = `Usage: npm run bench -- [--quick] [--million] [--rounds N] [--jso
   --json FILE  the result for programs
   --cli FILE   another build than dist/cli.js
   --allow      an allow list of 100,000 entries instead, beside none
+  --limits     limits of lines instead, beside none
   --syslog     syslog receivers instead, good and bad, beside none
   --bans       bursts of bans instead, beside the stock action; as root, about three minutes`;
 
@@ -45,6 +47,7 @@ interface Options {
   readonly sizes: Sizes;
   readonly million: boolean;
   readonly allow: boolean;
+  readonly limits: boolean;
   readonly syslog: boolean;
   readonly bans: boolean;
   readonly json: string | undefined;
@@ -86,6 +89,7 @@ function readOptions(args: readonly string[]): Options | number {
         quick: { type: 'boolean', default: false },
         million: { type: 'boolean', default: false },
         allow: { type: 'boolean', default: false },
+        limits: { type: 'boolean', default: false },
         syslog: { type: 'boolean', default: false },
         bans: { type: 'boolean', default: false },
         rounds: { type: 'string' },
@@ -101,8 +105,8 @@ function readOptions(args: readonly string[]): Options | number {
     const rounds = Number(values.rounds ?? (values.quick ? 1 : 5));
     if (!Number.isInteger(rounds) || rounds < 1)
       throw new Error(`expected a number of rounds, got ${values.rounds}`);
-    const { million, allow, syslog, bans, json, cli } = values;
-    return { rounds, sizes: values.quick ? QUICK : FULL, million, allow, syslog, bans, json, cli };
+    const { million, allow, limits, syslog, bans, json, cli } = values;
+    return { rounds, sizes: values.quick ? QUICK : FULL, million, allow, limits, syslog, bans, json, cli };
   } catch (error) {
     console.error(`honeyport bench: error: ${(error as Error).message}\n${USAGE}`);
     return 2;
@@ -120,6 +124,7 @@ async function bench(options: Options, directory: string): Promise<number> {
   const [load, readable, cputime, yardstick] = await compilePrograms(directory);
   const workshop = { load, readable, cputime, directory };
   if (options.allow) return reportSides(await allowSides(options.cli, workshop), options, workshop);
+  if (options.limits) return reportSides(limitsSides(options.cli), options, workshop);
   if (options.syslog) return reportSyslog(options, workshop);
   const contestants = [honeyport(options.cli), reference(yardstick)];
   const results = await runRounds(options, contestants, workshop);
