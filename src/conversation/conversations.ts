@@ -148,7 +148,6 @@ export function createConversations(options: ConversationsOptions): Conversation
         finish(conversation, outcome);
       },
     });
-    if (closing) conversation.ongoing.end('honeyport');
   }
 
   function programEnded(): void {

@@ -1,4 +1,5 @@
 import type { ProgramEnded, StartProgram } from '../conversation/respond.ts';
+import { messageOf } from '../errors.ts';
 
 /** Starts programs with the runner of programs, which is loaded when `prepare` is called: execa takes 15 MiB. */
 export interface ProgramStarter {
@@ -7,6 +8,10 @@ export interface ProgramStarter {
 }
 
 type Runner = { readonly startProgram: StartProgram };
+
+function failedToStart(error: unknown): ProgramEnded {
+  return { end: { kind: 'failure', message: messageOf(error) }, stderr: '' };
+}
 
 const KILLED: ProgramEnded = { end: { kind: 'signal', signal: 'SIGKILL' }, stderr: '' };
 
@@ -25,11 +30,13 @@ export function createProgramStarter(onPrepare: () => void): ProgramStarter {
   function start(options: Parameters<StartProgram>[0]): ReturnType<StartProgram> {
     let isKilled = false;
     let running: ReturnType<StartProgram> | undefined;
-    const ended = load().then(({ startProgram }) => {
-      if (isKilled) return KILLED;
-      running = startProgram(options);
-      return running.ended;
-    });
+    const ended = load()
+      .then(({ startProgram }) => {
+        if (isKilled) return KILLED;
+        running = startProgram(options);
+        return running.ended;
+      })
+      .catch(failedToStart);
     return {
       ended,
       kill() {
