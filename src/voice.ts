@@ -23,7 +23,8 @@ export function reportUserError(voice: Voice, error: UserError): void {
 
 /** What is quoted from a file or the system must neither break the line nor steer the terminal. */
 function printable(message: string): string {
-  return message.replace(/[\x00-\x1f\x7f-\x9f]/g, (character) => {
-    return `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`;
+  return message.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (character) => {
+    const code = character.codePointAt(0)!.toString(16);
+    return code.length <= 2 ? `\\x${code.padStart(2, '0')}` : `\\u{${code}}`;
   });
 }
