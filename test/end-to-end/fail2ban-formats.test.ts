@@ -82,7 +82,9 @@ describe('lines in a real journal', () => {
     seed = hostile.seed;
     const own = mixed(hostile.messages).map((message) => ({ unit: UNIT, message }));
     const forged = { unit: 'evil.service', message: bannable(HARMLESS) };
-    writeJournal(journal, [forged, ...own, forged]);
+    // as a program of a response would say it with logger(1)
+    const logged = { unit: UNIT, transport: 'syslog', message: bannable(HARMLESS) };
+    writeJournal(journal, [forged, logged, ...own, logged, forged]);
   });
   after(() => rmSync(directory, { recursive: true, force: true }));
 
@@ -243,10 +245,17 @@ function lineCount(file: string): number {
   return existsSync(file) ? readFileSync(file, 'latin1').split('\n').length - 1 : 0;
 }
 
+interface JournalEntry {
+  readonly unit: string;
+  /** How it came to journald; default: standard output. */
+  readonly transport?: string;
+  readonly message: string;
+}
+
 /** Makes a journal file as journald would have it: the fields that begin with `_` cannot be forged there. */
-function writeJournal(file: string, entries: readonly { unit: string; message: string }[]): void {
+function writeJournal(file: string, entries: readonly JournalEntry[]): void {
   const start = Date.now() * 1000 - entries.length;
-  const text = entries.map(({ unit, message }, index) =>
+  const text = entries.map(({ unit, transport = 'stdout', message }, index) =>
     [
       `__REALTIME_TIMESTAMP=${start + index}`,
       `__MONOTONIC_TIMESTAMP=${1_000_000 + index}`,
@@ -254,6 +263,7 @@ function writeJournal(file: string, entries: readonly { unit: string; message: s
       `_MACHINE_ID=${MACHINE_ID}`,
       `_HOSTNAME=${SENSOR}`,
       `_SYSTEMD_UNIT=${unit}`,
+      `_TRANSPORT=${transport}`,
       'SYSLOG_IDENTIFIER=honeyport',
       `_PID=${PID}`,
       'PRIORITY=6',
