@@ -1,7 +1,7 @@
 import { closeSync, openSync } from 'node:fs';
-import { arch } from 'node:os';
 import * as c from '../native/constants.ts';
 import { endConnection } from '../native/end-connection.ts';
+import { EPOLL_EVENT_BYTES, encodeEpollEvent, epollEventFd } from '../native/epoll-event.ts';
 import type { Native, Poll } from '../native/native.ts';
 import { type Connection, NOT_KEPT } from './connection.ts';
 import type { Listener } from './listener.ts';
@@ -29,7 +29,7 @@ export interface Acceptor {
 }
 
 const MAX_READY = 512;
-/** Connections in a batch: one write, and as many descriptors open at the most. */
+/** Connections in a batch: one write, and as many descriptors open at the most, beside those that are kept. */
 const MAX_BATCH = 256;
 /** Calls of accept4 per listener and turn, so that a flooded port leaves the others their turn. */
 const MAX_ACCEPTS = 128;
@@ -37,10 +37,6 @@ const MAX_FAILURES_IN_A_ROW = 64;
 const PAUSE_MS = 100;
 /** More headers than this fit into no packet of an Ethernet; longer ones go unread, but count as a SYN. */
 const SAVED_SYN_LENGTH = 2048;
-
-// struct epoll_event is packed on x86-64 alone
-const EVENT_SIZE = arch() === 'x64' ? 12 : 16;
-const EVENT_DATA = EVENT_SIZE - 8;
 
 type Outcome = 'empty' | 'more' | 'wait';
 
@@ -52,7 +48,7 @@ export function createAcceptor({ native, onConnections, onTrouble }: AcceptorOpt
   const listeners = new Map<number, Listener>();
   const epollFd = native.epollCreate(c.EPOLL_CLOEXEC);
   if (epollFd < 0) throw new Error(`epoll_create1 failed with errno ${native.errno()}`);
-  const events = Buffer.alloc(EVENT_SIZE * MAX_READY);
+  const events = Buffer.alloc(EPOLL_EVENT_BYTES * MAX_READY);
   const read = createConnectionReader(native);
   const poll: Poll = native.pollReadable(epollFd, turn);
   let spareFd = openSync('/dev/null', 'r');
@@ -66,9 +62,7 @@ export function createAcceptor({ native, onConnections, onTrouble }: AcceptorOpt
   return { add, remove, close };
 
   function add(listener: Listener): void {
-    const event = Buffer.alloc(EVENT_SIZE);
-    new Uint32Array(event.buffer, event.byteOffset, 1)[0] = c.EPOLLIN;
-    event.writeInt32LE(listener.fd, EVENT_DATA);
+    const event = encodeEpollEvent(listener.fd, c.EPOLLIN);
     if (native.epollCtl(epollFd, c.EPOLL_CTL_ADD, listener.fd, event) < 0) {
       throw new Error(`epoll_ctl failed with errno ${native.errno()}`);
     }
@@ -99,7 +93,7 @@ export function createAcceptor({ native, onConnections, onTrouble }: AcceptorOpt
     if (closed || pauseTimer !== undefined) return;
     const ready = native.epollWait(epollFd, events, MAX_READY, 0);
     for (let i = 0; i < ready; i++) {
-      const listener = listeners.get(events.readInt32LE(i * EVENT_SIZE + EVENT_DATA));
+      const listener = listeners.get(epollEventFd(events, i));
       if (listener !== undefined && acceptFrom(listener) === 'wait') {
         pause();
         break;
@@ -144,13 +138,12 @@ export function createAcceptor({ native, onConnections, onTrouble }: AcceptorOpt
     return failuresInARow < MAX_FAILURES_IN_A_ROW ? 'more' : trouble(errno);
   }
 
-  /** A batch that ends gives its descriptors back; without one, the spare descriptor lets one connection in. */
+  /** A batch that ends gives its descriptors back, but for what is kept; without one, the spare descriptor lets one connection in. */
   function outOfDescriptors(errno: number, listener: Listener): Outcome {
-    if (fds.length > 0) {
+    if (batch.length > 0) {
       deliver();
       return 'more';
     }
-    deliver();
     if (spareFd < 0) return trouble(errno);
     closeSync(spareFd);
     spareFd = -1;

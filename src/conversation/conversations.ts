@@ -1,15 +1,16 @@
-import type { Behaviour } from '../configuration/configuration.ts';
+import type { Behaviour, Response } from '../configuration/configuration.ts';
 import type { CloseEvent, DataEvent, Endpoints, Unrecorded } from '../event.ts';
-import * as c from '../native/constants.ts';
-import { discard } from '../native/end-connection.ts';
 import type { Native } from '../native/native.ts';
+import { createEndings } from './endings.ts';
 import { guessProtocol } from './guess-protocol.ts';
 import type { Readiness } from './readiness.ts';
 import { type StartProgram, startResponse } from './respond.ts';
-import { type EndedBy, type Ongoing, type Outcome, startTalk } from './talk.ts';
+import { createShares } from './shares.ts';
+import { type EndedBy, NOTHING_CAPTURED, type Ongoing, type Outcome, startTalk } from './talk.ts';
+import { readTraffic } from './traffic.ts';
 
 export interface ConversationLimits {
-  /** At a time, those that only wait for the peer to end among them. */
+  /** At a time, those that only wait for their end among them. */
   readonly conversations: number;
   /** Programs at a time. */
   readonly responses: number;
@@ -34,22 +35,24 @@ export interface Beginning extends Endpoints {
 
 /** The conversations that are under way. */
 export interface Conversations {
+  /** Whether there is room for one more of this source, which then waits for its `begin`. */
+  reserve(source: string, behaviour: Behaviour): boolean;
   /**
-   * Takes over the connection and its descriptor. Beyond the limits it is closed with a `close` event that says so.
+   * Takes over a connection and its descriptor, for which there is room.
    * @param lineId the id of its line
    */
   begin(connection: Beginning, behaviour: Behaviour, lineId: string): void;
-  /** A connection that has no conversation after all, and no descriptor to keep. */
+  /** Records that a connection has no conversation after all; it is the caller's to end. */
   decline(connection: Endpoints): void;
   changeLimits(limits: ConversationLimits): void;
   /** Ends all that are under way, and all that still begin, within a bounded time. */
   close(): Promise<void>;
 }
 
-/** How long a peer may take to end its side after we have ended ours: what it still sends must not become a reset. */
-const LINGER_MS = 2000;
 /** How long a killed program may take to be gone when the listener ends. */
 const KILL_DEADLINE_MS = 2000;
+/** At the limit, a source that has more than this part of it gives up its oldest for others. */
+const SHARE_OF_ONE_SOURCE = 1 / 16;
 
 interface Conversation {
   readonly connection: Beginning;
@@ -61,80 +64,86 @@ interface Conversation {
   ongoing: Ongoing | undefined;
 }
 
-/** A connection whose side of ours has ended. */
-interface Lingering {
-  readonly fd: number;
-  readonly timer: NodeJS.Timeout;
-}
-
 export function createConversations(options: ConversationsOptions): Conversations {
   const { native, readiness, record, flush, startProgram, onFailure } = options;
   let { limits } = options;
   const talking = new Set<Conversation>();
-  /** In the order in which they began to wait. */
-  const lingering = new Set<Lingering>();
+  const shares = createShares<Conversation>(shareOf(limits));
   /** Programs start one in a turn of the event loop: each fork holds up everything else for a millisecond or more. */
   const starting: Conversation[] = [];
-  /** Descriptors whose last event is recorded and not yet written. */
-  let ending: number[] = [];
-  let endScheduled = false;
+  const endings = createEndings({ native, readiness, flush });
+  /** Those that begin as soon as their lines are written. */
+  let reserved = 0;
   let programs = 0;
   let closing = false;
   let onProgramsEnded: (() => void) | undefined;
 
-  return {
-    begin,
-    decline: (connection) => {
-      record(closeEvent(connection, 0, { by: 'limit', rx: 0, tx: 0 }));
-    },
-    changeLimits: (wanted) => {
-      limits = wanted;
-    },
-    close,
-  };
+  return { reserve, begin, decline, changeLimits, close };
+
+  function reserve(source: string, behaviour: Behaviour): boolean {
+    if (closing || (behaviour.kind === 'response' && programs >= limits.responses)) return false;
+    if (used() >= limits.conversations && !makeRoom(source)) return false;
+    reserved += 1;
+    if (behaviour.kind === 'response') programs += 1;
+    return true;
+  }
+
+  function used(): number {
+    return talking.size + endings.size + reserved;
+  }
+
+  /** Who only waits for his peer's end goes first; then the oldest of a source that has more than its share. */
+  function makeRoom(source: string): boolean {
+    endings.letOneGo();
+    if (used() < limits.conversations) return true;
+    const oldest = shares.oldestBeyondShare(source)?.ongoing;
+    // its place is free now, and its descriptor once its last lines are written
+    oldest?.end('limit');
+    return oldest !== undefined;
+  }
 
   function begin(connection: Beginning, behaviour: Behaviour, lineId: string): void {
-    const conversation: Conversation = {
-      connection,
-      lineId,
-      behaviour,
-      since: performance.now(),
-      ongoing: undefined,
-    };
-    const refusedBy = closing ? 'honeyport' : isFull(behaviour) ? 'limit' : undefined;
-    if (refusedBy !== undefined) conclude(conversation, { ...UNTOUCHED, by: refusedBy });
-    else start(conversation, behaviour);
-  }
-
-  function isFull(behaviour: Behaviour): boolean {
-    if (talking.size + lingering.size >= limits.conversations) stopLingering();
-    if (talking.size >= limits.conversations) return true;
-    return behaviour.kind === 'response' && programs >= limits.responses;
-  }
-
-  function start(conversation: Conversation, behaviour: Behaviour): void {
+    reserved -= 1;
+    const since = performance.now();
+    const conversation: Conversation = { connection, lineId, behaviour, since, ongoing: undefined };
     talking.add(conversation);
-    if (behaviour.kind !== 'response') {
-      talk(conversation, behaviour);
-      return;
+    shares.add(connection.src, conversation);
+    if (behaviour.kind === 'response') {
+      starting.push(conversation);
+      if (starting.length === 1) setImmediate(startNext);
+    } else {
+      const { fd } = connection;
+      const onEnd = (outcome: Outcome) => finish(conversation, outcome);
+      conversation.ongoing = startTalk({ native, readiness, fd, behaviour, onEnd });
     }
-    programs += 1;
-    starting.push(conversation);
-    if (starting.length === 1) setImmediate(startNext);
   }
 
-  function talk(conversation: Conversation, behaviour: Exclude<Behaviour, { kind: 'response' }>): void {
-    const { fd } = conversation.connection;
-    const onEnd = (outcome: Outcome) => finish(conversation, outcome);
-    conversation.ongoing = startTalk({ native, readiness, fd, behaviour, onEnd });
+  function decline(connection: Endpoints): void {
+    const by = closing ? 'honeyport' : 'limit';
+    record(closeEvent(connection, 0, { by, rx: 0, tx: 0 }));
+  }
+
+  function changeLimits(wanted: ConversationLimits): void {
+    limits = wanted;
+    shares.changeShare(shareOf(limits));
   }
 
   function startNext(): void {
     const conversation = starting.shift();
     if (starting.length > 0) setImmediate(startNext);
     if (conversation === undefined) return;
-    const { behaviour, connection, lineId } = conversation;
-    if (behaviour.kind !== 'response') return;
+    const { behaviour, connection } = conversation;
+    // a fork costs more than a look at whether anybody is still there
+    if (readTraffic(native, connection.fd).isReset) {
+      programEnded();
+      finish(conversation, { by: 'peer', rx: 0, tx: 0, captured: NOTHING_CAPTURED });
+    } else if (behaviour.kind === 'response') {
+      respond(conversation, behaviour);
+    }
+  }
+
+  function respond(conversation: Conversation, behaviour: Response): void {
+    const { connection, lineId } = conversation;
     conversation.ongoing = startResponse({
       native,
       startProgram,
@@ -157,69 +166,27 @@ export function createConversations(options: ConversationsOptions): Conversation
 
   function finish(conversation: Conversation, outcome: Outcome): void {
     // a program that could not be killed in time may end after its conversation
-    if (talking.delete(conversation)) conclude(conversation, outcome);
-  }
-
-  /** Its events first, its end in a later turn, so that many ends share one write. */
-  function conclude({ connection, since }: Conversation, outcome: Outcome): void {
-    if (outcome.captured.length > 0) record(dataEvent(connection, outcome.captured));
-    record(closeEvent(connection, performance.now() - since, outcome));
-    ending.push(connection.fd);
-    if (!endScheduled) setImmediate(endAll);
-    endScheduled = true;
-  }
-
-  function endAll(): void {
-    endScheduled = false;
-    const fds = ending;
-    ending = [];
-    if (fds.length === 0) return;
-    flush();
-    for (const fd of fds) linger(fd);
-  }
-
-  /** Ends our side, and waits for the peer to end its own. */
-  function linger(fd: number): void {
-    const hasEnded = native.shutdown(fd, c.SHUT_WR) < 0;
-    if (closing || hasEnded || isOver(discard(native, fd))) {
-      native.close(fd);
-      return;
-    }
-    const one: Lingering = { fd, timer: setTimeout(() => letGo(one), LINGER_MS) };
-    lingering.add(one);
-    readiness.watch(fd, () => {
-      if (isOver(discard(native, fd))) letGo(one);
-    });
-  }
-
-  function letGo(one: Lingering): void {
-    if (!lingering.delete(one)) return;
-    clearTimeout(one.timer);
-    readiness.unwatch(one.fd);
-    discard(native, one.fd);
-    native.close(one.fd);
-  }
-
-  /** The one that has waited longest gives way to somebody with whom there is something to talk about. */
-  function stopLingering(): void {
-    const [oldest] = lingering;
-    if (oldest !== undefined) letGo(oldest);
-  }
-
-  function isOver(discarded: number): boolean {
-    return discarded === 0 || (discarded < 0 && native.errno() !== c.ERRNO.EAGAIN);
+    if (!talking.delete(conversation)) return;
+    const { connection, since } = conversation;
+    shares.remove(connection.src, conversation);
+    const { captured } = outcome;
+    const durationMs = performance.now() - since;
+    const recordLast = () => {
+      if (captured.length > 0) record(dataEvent(connection, captured));
+      record(closeEvent(connection, durationMs, outcome));
+    };
+    endings.add({ fd: connection.fd, bytes: captured.length, record: recordLast });
   }
 
   async function close(): Promise<void> {
     closing = true;
-    for (const one of [...lingering]) letGo(one);
     for (const { ongoing } of [...talking]) ongoing?.end('honeyport');
     programs -= starting.length;
-    for (const conversation of starting.splice(0)) finish(conversation, { ...UNTOUCHED, by: 'honeyport' });
-    endAll();
+    for (const conversation of starting.splice(0)) finish(conversation, ENDED_BY_US);
+    endings.close();
     if (programs > 0) await programsEnd();
-    for (const conversation of [...talking]) finish(conversation, { ...UNTOUCHED, by: 'honeyport' });
-    endAll();
+    for (const conversation of [...talking]) finish(conversation, ENDED_BY_US);
+    endings.close();
   }
 
   /** Or one hangs in the kernel, where no signal reaches it. */
@@ -234,7 +201,11 @@ export function createConversations(options: ConversationsOptions): Conversation
   }
 }
 
-const UNTOUCHED = { rx: 0, tx: 0, captured: new Uint8Array(0) };
+const ENDED_BY_US: Outcome = { by: 'honeyport', rx: 0, tx: 0, captured: NOTHING_CAPTURED };
+
+function shareOf({ conversations }: ConversationLimits): number {
+  return Math.max(1, Math.floor(conversations * SHARE_OF_ONE_SOURCE));
+}
 
 function dataEvent(connection: Endpoints, captured: Uint8Array): Unrecorded<DataEvent> {
   const text = Buffer.from(captured.buffer, captured.byteOffset, captured.length).toString('latin1');

@@ -1,12 +1,12 @@
 import * as c from '../native/constants.ts';
 import type { Native } from '../native/native.ts';
-import { createProxyHeaderReader, type ProxyHeader } from './proxy-header.ts';
+import { createProxyHeaderReader, type ProxyHeader, type ProxyHeaderReader } from './proxy-header.ts';
 import type { Readiness } from './readiness.ts';
 
 export interface ProxiedConnectionsOptions<C extends { readonly fd: number }> {
   readonly native: Native;
   readonly readiness: Readiness;
-  /** Headers that are waited for at a time. */
+  /** Headers that are waited for at a time; one that is there already needs no place. */
   readonly most: number;
   /** Called once for each connection; undefined: no header came, or there was no room to wait for it. */
   readonly onHeader: (connection: C, header: ProxyHeader | undefined) => void;
@@ -48,31 +48,21 @@ export function createProxiedConnections<C extends { readonly fd: number }>(
   };
 
   function awaitHeader(connection: C): void {
-    if (closing || waiting.size >= most) onHeader(connection, undefined);
-    else readHeader(connection);
+    const reader = createProxyHeaderReader();
+    // most proxies send it with the first packet, so it is here as a rule, and takes no place
+    const first = readSome(connection.fd, reader);
+    if (first === 'more' && !closing && waiting.size < most) wait(connection, reader);
+    else onHeader(connection, first === 'more' ? undefined : first);
   }
 
-  function readHeader(connection: C): void {
+  function wait(connection: C, reader: ProxyHeaderReader): void {
     const { fd } = connection;
-    const reader = createProxyHeaderReader();
     const timer = setTimeout(() => done(undefined), HEADER_DEADLINE_MS);
     waiting.set(connection, () => done(undefined));
-    readiness.watch(fd, readOn);
-    // most proxies send it with the first packet, so it is here as a rule
-    readOn();
-
-    function readOn(): void {
-      const count = native.recv(fd, peekBuffer, MOST_PEEKED_BYTES, c.MSG_PEEK | c.MSG_DONTWAIT);
-      if (count > 0) readSome(count);
-      // the peer has ended its side, or reset the connection, before its header was whole
-      else if (count === 0 || native.errno() !== c.ERRNO.EAGAIN) done(undefined);
-    }
-
-    function readSome(count: number): void {
-      const { consumed, header } = reader.push(peekBuffer.subarray(0, count));
-      if (consumed > 0) native.recv(fd, peekBuffer, consumed, c.MSG_DONTWAIT);
-      if (header !== undefined) done(header);
-    }
+    readiness.watch(fd, () => {
+      const header = readSome(fd, reader);
+      if (header !== 'more') done(header);
+    });
 
     function done(header: ProxyHeader | undefined): void {
       if (!waiting.delete(connection)) return;
@@ -80,5 +70,14 @@ export function createProxiedConnections<C extends { readonly fd: number }>(
       readiness.unwatch(fd);
       onHeader(connection, header);
     }
+  }
+
+  /** @returns undefined when the peer has ended its side, or reset the connection, before its header was whole */
+  function readSome(fd: number, reader: ProxyHeaderReader): ProxyHeader | 'more' | undefined {
+    const count = native.recv(fd, peekBuffer, MOST_PEEKED_BYTES, c.MSG_PEEK | c.MSG_DONTWAIT);
+    if (count <= 0) return count < 0 && native.errno() === c.ERRNO.EAGAIN ? 'more' : undefined;
+    const { consumed, header } = reader.push(peekBuffer.subarray(0, count));
+    if (consumed > 0) native.recv(fd, peekBuffer, consumed, c.MSG_DONTWAIT);
+    return header ?? 'more';
   }
 }

@@ -210,11 +210,11 @@ function proxied(ends: { src: string; spt: number; dst: string; dpt: number }, s
   return canConnect(ends.src) ? { header: { kind: 'proxied', ...ends }, skip } : malformed('no source');
 }
 
-/** Nobody connects from the unspecified address, nor from a multicast group (224.0.0.0/4, ff00::/8). */
+/** Nobody connects from 0.0.0.0/8, nor from what is a group, reserved or broadcast: 224.0.0.0/3, ff00::/8, `::`. */
 function canConnect(address: string): boolean {
   const { family, bytes } = parseAddress(address)!;
-  const isGroup = family === 4 ? bytes[0]! >> 4 === 0xe : bytes[0] === 0xff;
-  return !isGroup && bytes.some((byte) => byte !== 0);
+  if (family === 4) return bytes[0] !== 0 && bytes[0]! < 224;
+  return bytes[0] !== 0xff && bytes.some((byte) => byte !== 0);
 }
 
 function local(skip = 0): Verdict {

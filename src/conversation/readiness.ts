@@ -1,5 +1,5 @@
-import { arch } from 'node:os';
 import * as c from '../native/constants.ts';
+import { EPOLL_EVENT_BYTES, encodeEpollEvent, epollEventFd } from '../native/epoll-event.ts';
 import type { Native, Poll } from '../native/native.ts';
 
 /** What a descriptor is watched for; that the other end is gone is told in any case. */
@@ -18,10 +18,6 @@ export interface Readiness {
 /** Descriptors in a turn, so that those who talk much leave the accepting its turn. */
 const MOST_READY = 64;
 
-// struct epoll_event is packed on x86-64 alone
-const EVENT_BYTES = arch() === 'x64' ? 12 : 16;
-const EVENT_DATA = EVENT_BYTES - 8;
-
 const EVENTS: Readonly<Record<Interest, number>> = {
   read: c.EPOLLIN | c.EPOLLRDHUP,
   'read and write': c.EPOLLIN | c.EPOLLRDHUP | c.EPOLLOUT,
@@ -36,7 +32,7 @@ export function createReadiness(native: Native): Readiness {
   const epollFd = native.epollCreate(c.EPOLL_CLOEXEC);
   if (epollFd < 0) throw new Error(`epoll_create1 failed with errno ${native.errno()}`);
   const handlers = new Map<number, () => void>();
-  const events = Buffer.alloc(EVENT_BYTES * MOST_READY);
+  const events = Buffer.alloc(EPOLL_EVENT_BYTES * MOST_READY);
   const poll: Poll = native.pollReadable(epollFd, turn);
   let closed = false;
 
@@ -52,10 +48,7 @@ export function createReadiness(native: Native): Readiness {
   }
 
   function control(operation: number, fd: number, interest: Interest): void {
-    const event = Buffer.alloc(EVENT_BYTES);
-    new Uint32Array(event.buffer, event.byteOffset, 1)[0] = EVENTS[interest];
-    event.writeInt32LE(fd, EVENT_DATA);
-    if (native.epollCtl(epollFd, operation, fd, event) < 0) {
+    if (native.epollCtl(epollFd, operation, fd, encodeEpollEvent(fd, EVENTS[interest])) < 0) {
       throw new Error(`epoll_ctl failed with errno ${native.errno()}`);
     }
   }
@@ -64,9 +57,7 @@ export function createReadiness(native: Native): Readiness {
     if (closed) return;
     const ready = native.epollWait(epollFd, events, MOST_READY, 0);
     // one that was unwatched by a handler before it has none any more, and its number is not watched anew in this turn
-    const fds = Array.from({ length: Math.max(0, ready) }, (_, i) =>
-      events.readInt32LE(i * EVENT_BYTES + EVENT_DATA),
-    );
+    const fds = Array.from({ length: Math.max(0, ready) }, (_, i) => epollEventFd(events, i));
     for (const fd of fds) handlers.get(fd)?.();
   }
 

@@ -1,7 +1,7 @@
 import type { Response } from '../configuration/configuration.ts';
 import type { Endpoints } from '../event.ts';
 import type { Native } from '../native/native.ts';
-import type { Ongoing, Outcome } from './talk.ts';
+import { NOTHING_CAPTURED, type Ongoing, type Outcome } from './talk.ts';
 import { readTraffic } from './traffic.ts';
 
 /** Starts a program that talks over a descriptor; see `startProgram` of the runner of programs. */
@@ -57,11 +57,9 @@ export function startResponse(options: RespondOptions): Ongoing {
     const { rx, tx, isReset } = readTraffic(native, fd);
     const failure = ended === undefined ? failureOf(end, behaviour.timeoutMs, isReset) : undefined;
     if (failure !== undefined) onFailure(`${program}: ${failure}${said(stderr)}`);
-    onEnd({ by: ended ?? endedBy(end, isReset), rx, tx, captured: NOTHING });
+    onEnd({ by: ended ?? endedBy(end, isReset), rx, tx, captured: NOTHING_CAPTURED });
   }
 }
-
-const NOTHING = new Uint8Array(0);
 
 function endedBy(end: ProgramEnded['end'], isReset: boolean): Outcome['by'] {
   if (end.kind === 'timeout') return 'limit';

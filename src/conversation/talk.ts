@@ -46,10 +46,11 @@ export function startTalk(options: TalkOptions): Ongoing {
   const captured: CapturedBytes = createCapturedBytes(behaviour.capturedBytes);
   const isTarpit = behaviour.kind === 'tarpit';
   const waitsForPeer = isTarpit || behaviour.staysOpen || behaviour.capturedBytes > 0;
-  let unsent: Uint8Array = isTarpit ? NOTHING : behaviour.banner;
+  let unsent: Uint8Array = isTarpit ? NOTHING_CAPTURED : behaviour.banner;
   let rx = 0;
   let tx = 0;
   let ended = false;
+  let waitsToSend = false;
   const holdTimer = setTimeout(() => end('limit'), behaviour.holdMs);
   const tarpitTimer = isTarpit ? setInterval(sendTarpitLine, TARPIT_PAUSE_MS) : undefined;
   readiness.watch(fd, onReady);
@@ -78,8 +79,13 @@ export function startTalk(options: TalkOptions): Ongoing {
     }
     tx += Math.max(0, sent);
     unsent = unsent.subarray(Math.max(0, sent));
-    readiness.change(fd, unsent.length > 0 ? 'read and write' : 'read');
+    waitToSend(unsent.length > 0);
     if (unsent.length === 0 && !waitsForPeer) end('honeyport');
+  }
+
+  function waitToSend(wanted: boolean): void {
+    if (wanted !== waitsToSend) readiness.change(fd, wanted ? 'read and write' : 'read');
+    waitsToSend = wanted;
   }
 
   function read(): void {
@@ -108,4 +114,5 @@ export function startTalk(options: TalkOptions): Ongoing {
   }
 }
 
-const NOTHING = new Uint8Array(0);
+/** What an outcome has where nothing was captured. */
+export const NOTHING_CAPTURED = new Uint8Array(0);

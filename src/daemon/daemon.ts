@@ -35,6 +35,9 @@ export interface Daemon {
   stop(signal: string): Promise<0 | 1>;
 }
 
+/** A lack of descriptors comes and goes with each connection, and is said once in a while. */
+const TROUBLE_PAUSE_MS = 60_000;
+
 /**
  * Starts to listen and to log.
  * @throws UserError when the configuration is wrong, the log cannot be written, or a port cannot be listened on
@@ -47,8 +50,7 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
   /** Sinks of former configurations that still try to write what they took. */
   let leaving: Promise<unknown> = Promise.resolve();
   const recorder = createRecorder(sinks);
-  const onTrouble = (errno: number) =>
-    voice.warning(`connections wait in the kernel's queue: accept failed with ${getSystemErrorName(-errno)}`);
+  let troubleSaidAt = Number.NEGATIVE_INFINITY;
   const acceptor = createAcceptor({ native, onConnections: (batch) => reception.receive(batch), onTrouble });
   const listeners = createListeners(native, acceptor);
   const sources = keepKnownSources(configuration, voice, loadLoginSessions());
@@ -78,6 +80,13 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
     reload,
     stop,
   };
+
+  function onTrouble(errno: number): void {
+    const now = performance.now();
+    if (now - troubleSaidAt < TROUBLE_PAUSE_MS) return;
+    troubleSaidAt = now;
+    voice.warning(`connections wait in the kernel's queue: accept failed with ${getSystemErrorName(-errno)}`);
+  }
 
   function open(wanted: Configuration, before?: OpenedSinks): OpenedSinks {
     return openSinks({

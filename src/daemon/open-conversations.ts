@@ -43,9 +43,12 @@ export function openConversations(options: OpenConversationsOptions): OpenedConv
   const { configuration, native, recorder, voice, onHeader } = options;
   const readiness = createReadiness(native);
   const failures = createResponseFailures(voice.warning);
-  const programs = createProgramStarter(() => {
-    native.keepPrivilegesFromPrograms();
-    if (process.geteuid?.() === 0) voice.warning(ROOT_WARNING);
+  const programs = createProgramStarter({
+    onPrepare() {
+      native.keepPrivilegesFromPrograms();
+      if (process.geteuid?.() === 0) voice.warning(ROOT_WARNING);
+    },
+    onTrouble: voice.warning,
   });
   const limits = limitsOf(configuration, voice);
   const conversations = createConversations({

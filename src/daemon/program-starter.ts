@@ -15,16 +15,33 @@ function failedToStart(error: unknown): ProgramEnded {
 
 const KILLED: ProgramEnded = { end: { kind: 'signal', signal: 'SIGKILL' }, stderr: '' };
 
-/** @param onPrepare called once, before the first program can be started */
-export function createProgramStarter(onPrepare: () => void): ProgramStarter {
+export interface ProgramStarterOptions {
+  /** Called before the first program can be started. */
+  readonly onPrepare: () => void;
+  /** Called with words that say why none can be. */
+  readonly onTrouble: (message: string) => void;
+}
+
+export function createProgramStarter({ onPrepare, onTrouble }: ProgramStarterOptions): ProgramStarter {
   let runner: Promise<Runner> | undefined;
 
-  return { start, prepare: () => void load() };
+  return {
+    start,
+    prepare() {
+      load().catch((error) => onTrouble(`programs cannot be started: ${messageOf(error)}`));
+    },
+  };
 
-  function load(): Promise<Runner> {
+  async function load(): Promise<Runner> {
     if (runner === undefined) onPrepare();
     runner ??= import('../system/run-program.ts');
-    return runner;
+    try {
+      return await runner;
+    } catch (error) {
+      // tried again for the next program: an upgrade may be under way
+      runner = undefined;
+      throw error;
+    }
   }
 
   function start(options: Parameters<StartProgram>[0]): ReturnType<StartProgram> {

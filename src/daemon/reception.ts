@@ -66,14 +66,12 @@ export function createReception(options: ReceptionOptions): Reception {
 
   function takeHeader(connection: Connection, header: ProxyHeader | undefined): void {
     const now = performance.now();
-    if (header?.kind === 'proxied') {
-      const { src, spt } = header;
-      const proxy = { address: connection.src, port: connection.spt };
-      const behaviour = specials.get(connection.decoy)?.behaviour;
-      log({ ...connection, src, spt, fingerprint: undefined, proxy }, behaviour, now);
-    } else {
-      logProxyAlone(connection, now);
-    }
+    const special = specials.get(connection.decoy);
+    // a reload may have taken the trust away meanwhile
+    if (special?.isTrusted(connection.src) !== true) log(connection, special?.behaviour, now);
+    // a proxy that names a proxy, or itself, as a health check may, names nobody
+    else if (header?.kind !== 'proxied' || special.isTrusted(header.src)) logProxyAlone(connection, now);
+    else log(proxiedBy(connection, header), special.behaviour, now);
     if (settleScheduled) return;
     settleScheduled = true;
     queueMicrotask(settle);
@@ -84,11 +82,14 @@ export function createReception(options: ReceptionOptions): Reception {
     const verdict = judge(connection, knowledge);
     const answer = throttling.admit(connection, verdict.kind, linesOf(behaviour), now);
     const lineId = answer === 'none' ? undefined : recorder.record(verdict);
-    const converses = behaviour !== undefined && lineId !== undefined && answer === 'line and more';
-    if (fd === NOT_KEPT) {
-      if (converses) conversations.decline(connection);
-    } else if (converses) welcome.push({ connection, behaviour, lineId });
-    else unwelcome.push(fd);
+    if (behaviour !== undefined && lineId !== undefined && answer === 'line and more') {
+      if (fd !== NOT_KEPT && conversations.reserve(connection.src, behaviour)) {
+        welcome.push({ connection, behaviour, lineId });
+        return;
+      }
+      conversations.decline(connection);
+    }
+    if (fd !== NOT_KEPT) unwelcome.push(fd);
   }
 
   /** With a health check, or something that is not what the proxy was said to be, there is nothing to talk about. */
@@ -110,6 +111,14 @@ export function createReception(options: ReceptionOptions): Reception {
       conversations.begin(connection, behaviour, lineId);
   }
 }
+
+/** The connection behind a proxy's own. */
+function proxiedBy(connection: Connection, { src, spt }: Named): Connection {
+  const proxy = { address: connection.src, port: connection.spt };
+  return { ...connection, src, spt, fingerprint: undefined, proxy };
+}
+
+type Named = Extract<ProxyHeader, { kind: 'proxied' }>;
 
 /** Whether connections of a decoy stay open when they are accepted. */
 export function keepsOpen({ behaviour, proxies }: Decoy): boolean {

@@ -12,7 +12,7 @@ export interface Poll {
 }
 
 /**
- * The C functions that capture needs, called in this process. Those of libc return what the C function returns:
+ * The C functions that sockets need, called in this process. Those of libc return what the C function returns:
  * -1 means failed, and `errno()` then says why. Buffers are handed over as pointers and must outlive the call only.
  */
 export interface Native {
@@ -95,10 +95,20 @@ function bindKeepPrivileges(libc: Libc): () => void {
   return () => {
     keepCapabilities();
     // Node does this for the first ones alone, up to the first gap
-    const inherited = readdirSync('/proc/self/fd').map(Number);
-    for (const fd of inherited) if (fd > LAST_STANDARD_FD) fcntl(fd, F_SETFD, 'int', FD_CLOEXEC);
+    for (const fd of openDescriptors()) if (fd > LAST_STANDARD_FD) fcntl(fd, F_SETFD, 'int', FD_CLOEXEC);
   };
 }
+
+/** Where there is no /proc, all that there may be as a rule. */
+function openDescriptors(): number[] {
+  try {
+    return readdirSync('/proc/self/fd').map(Number);
+  } catch {
+    return Array.from({ length: DESCRIPTORS_AS_A_RULE }, (_, fd) => fd);
+  }
+}
+
+const DESCRIPTORS_AS_A_RULE = 1024;
 
 const LAST_STANDARD_FD = 2;
 const F_SETFD = 2;

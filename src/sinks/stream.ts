@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { IPPROTO_TCP, SOL_SOCKET, TCP_INFO } from '../native/constants.ts';
 import type { Native } from '../native/native.ts';
 
 /** What Node has no call for. */
@@ -21,10 +22,7 @@ const SEND_BUFFER_BYTES = 131_072;
 /** Beyond it, whoever answers is no syslog receiver, and reading on would cost us more than it. */
 const MOST_ANSWER_BYTES = 65_536;
 
-const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
-const IPPROTO_TCP = 6;
-const TCP_INFO = 11;
 /** Offsets in struct tcp_info: packets that are not acknowledged, and milliseconds since the last acknowledgement. */
 const UNACKNOWLEDGED_OFFSET = 24;
 const LAST_ACKNOWLEDGEMENT_OFFSET = 56;

@@ -48,6 +48,10 @@ test('of one source that knocks 100,000 times there are the first lines and summ
     wallS: 60,
   });
   await waitFor(() => tally(honeyport, '127.0.0.1').lines >= 100, { deadlineMs: 10_000, what: '100 lines' });
+  let flooding = true;
+  void flood.finally(() => {
+    flooding = false;
+  });
   const others = Array.from({ length: 20 }, (_, i) => `127.9.0.${i + 1}`);
   for (const from of others) await talk({ port: PORT + 50, from });
   const during = others.map((source) => tally(honeyport, source).lines);
@@ -56,6 +60,7 @@ test('of one source that knocks 100,000 times there are the first lines and summ
     others.map(() => 1),
     'each is in the log when its connection has ended',
   );
+  assert.ok(flooding, 'the flood goes on meanwhile');
   const { established } = await flood;
   assert.equal(established.length, 100_000);
   const seen = () => tally(honeyport, '127.0.0.1');
@@ -64,8 +69,9 @@ test('of one source that knocks 100,000 times there are the first lines and summ
     what: () => `100,000 lines and counts, got ${seen().lines} and ${seen().counted}`,
   });
   const { lines, summaries, ports } = seen();
-  assert.ok(lines <= 100 * summaries, `${lines} lines beside ${summaries} summaries`);
-  assert.deepEqual([...ports], [`${PORT}-${PORT + 9}`]);
+  // the last window may have had less than it allows, and no summary
+  assert.ok(lines <= 100 * (summaries + 1), `${lines} lines beside ${summaries} summaries`);
+  assert.equal([...ports][0], `${PORT}-${PORT + 9}`);
   assert.match(
     honeyport.lines().find((line) => line.includes(' suppressed '))!,
     /: suppressed src=127\.0\.0\.1 count=\d+ dpt=24500-24509 reason=rate id=[a-z2-7]{8}\.\d+$/,

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { temporaryDirectory } from '../support/directory.ts';
 import { type RunningHoneyport, startHoneyport } from '../support/listener.ts';
 import { encodeBinary, encodeV1, encodeV2, LOCAL_V2, type ProxiedEnds } from '../support/proxy-header.ts';
 import { open, talk } from '../support/talk.ts';
+import { waitFor } from '../support/wait.ts';
 
 const PORT = 24_600;
 const PROXY = '127.0.0.1';
@@ -104,6 +106,10 @@ const REFUSED = [
   { what: 'an oversized header of version 2', bytes: encodeBinary(0x21, 0x11, Buffer.alloc(8000)) },
   { what: 'an address that is none', bytes: Buffer.from('PROXY TCP4 198.51.100.256 1.2.3.4 1 2\r\n') },
   { what: 'an address with a line break', bytes: Buffer.from('PROXY TCP4 1.2.3.4\n 1.2.3.4 1 2\r\n') },
+  { what: 'the proxy itself', bytes: encodeV1({ ...IPV4, src: PROXY }) },
+  { what: 'another proxy', bytes: encodeV2({ ...IPV4, src: '127.0.0.3' }) },
+  { what: 'itself as an IPv4-mapped address', bytes: encodeV2({ ...IPV6, src: '::ffff:127.0.0.1' }) },
+  { what: 'the broadcast address', bytes: encodeV1({ ...IPV4, src: '255.255.255.255' }) },
   { what: 'a port that is none', bytes: Buffer.from('PROXY TCP4 198.51.100.7 1.2.3.4 70000 2\r\n') },
 ];
 
@@ -156,4 +162,44 @@ test('a program hears what follows the header, and whom it is from', async () =>
     say: Buffer.concat([encodeV2(IPV4), Buffer.from('hello\n')]),
   });
   assert.equal(heard, '198.51.100.7 4711 hello\n');
+});
+
+test('silent connections in the place of every header do not keep one from being read that is there', async (context) => {
+  const other = await startHoneyport({
+    dir: temporaryDirectory(context),
+    config: `decoys: [{ name: b, ports: ${PORT + 6}, proxy_protocol: [127.0.0.1] }]\nguard: off\nlimits: { conversations: 5 }\nlog: { file: { path: LOG }, console: off }\n`,
+  });
+  context.after(() => other.stop());
+  const silent = Array.from({ length: 20 }, () => open({ port: PORT + 6 }));
+  context.after(() => {
+    for (const socket of silent) socket.destroy();
+  });
+  // what has no place is withheld at once
+  await waitFor(() => other.lines().filter((line) => line.includes(' reason=proxy')).length >= 15, {
+    deadlineMs: 4000,
+    what: () => `15 lines, got ${other.lines().length - 1}`,
+  });
+  // stopped, it accepts the connection with its header
+  process.kill(other.pid, 'SIGSTOP');
+  const socket = open({ port: PORT + 6 });
+  context.after(() => socket.destroy());
+  await new Promise<void>((resolve) =>
+    socket.once('connect', () => socket.write(encodeV1(IPV4), () => resolve())),
+  );
+  process.kill(other.pid, 'SIGCONT');
+  await other.waitForLine(/: connect src=198\.51\.100\.7 /);
+});
+
+test('a proxy that a reload no longer trusts, while its header is awaited, names nobody', async (context) => {
+  const config = (proxies: string) =>
+    `decoys: [{ name: b, ports: ${PORT + 7}, proxy_protocol: [${proxies}] }]\nguard: off\nlog: { file: { path: LOG }, console: off }\n`;
+  const other = await startHoneyport({ dir: temporaryDirectory(context), config: config('127.0.0.1') });
+  context.after(() => other.stop());
+  const socket = open({ port: PORT + 7 });
+  context.after(() => socket.destroy());
+  await new Promise((resolve) => socket.once('connect', resolve));
+  writeFileSync(other.configFile, config('10.0.0.0/8').replace('LOG', other.logFile));
+  await other.waitForLine(/: reload result=applied /);
+  socket.write(encodeV1(IPV4));
+  assert.match(await other.waitForLine(/: (?:connect|withheld) /), /: connect src=127\.0\.0\.1 /);
 });

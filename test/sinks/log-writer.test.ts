@@ -51,3 +51,17 @@ test('there is room for as many lines as may be pending, and again after they ar
   assert.equal(writer.hasRoom(), true);
   await writer.close();
 });
+
+test('lines with captured bytes count by their bytes, too: a KiB is what a line may have on the average', async (context) => {
+  const { writer } = open(join(temporaryDirectory(context), 'x.log'), 1000);
+  const ends = { src: '198.51.100.7', spt: 1, dst: '203.0.113.5', dpt: 23, decoy: 'd' };
+  const text = '\0'.repeat(65_536);
+  let written = 0;
+  for (; writer.hasRoom() && written < 1000; written++) {
+    writer.write({ kind: 'data', time: 1, id: 'x.1', ...ends, bytes: 65_536, guess: 'unknown', text });
+  }
+  assert.equal(written, 4, 'a quarter of a MiB each');
+  writer.flush();
+  assert.ok(writer.hasRoom(), 'there is room again');
+  await writer.close();
+});
