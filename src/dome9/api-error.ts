@@ -1,13 +1,21 @@
 /**
  * What an answer, or its absence, asks for:
  * - `credentials`: the key is refused; trying again changes nothing
+ * - `read-only`: the key is refused for a change, and was taken for a look just before
  * - `refused`: what was sent is not taken
  * - `unexpected`: an answer, but not of this API
  * - `missing`: what was asked for does not exist
  * - `limited`: too many calls
  * - `unavailable`: no answer, or one that the other side is to blame for; the call may have been carried out
  */
-export type ApiFailure = 'credentials' | 'refused' | 'unexpected' | 'missing' | 'limited' | 'unavailable';
+export type ApiFailure =
+  | 'credentials'
+  | 'read-only'
+  | 'refused'
+  | 'unexpected'
+  | 'missing'
+  | 'limited'
+  | 'unavailable';
 
 /** A call to the API that failed. The message says which one and why, and nothing of the key. */
 export class ApiError extends Error {

@@ -11,6 +11,7 @@ export function pauseAfter(error: unknown, backOff: BackOff, random: () => numbe
   if (!(error instanceof ApiError)) return backOff.next();
   switch (error.failure) {
     case 'credentials':
+    case 'read-only':
       return CREDENTIALS_PAUSE_MS * jitter;
     case 'refused':
     case 'unexpected':
@@ -28,6 +29,8 @@ export function hintOf(error: unknown): string | undefined {
   switch (error.failure) {
     case 'credentials':
       return 'the key is not accepted: correct it in the configuration, which is read again then; else the next try is in an hour';
+    case 'read-only':
+      return 'the key may read and seems to lack the right to write: give its user the one to manage IP lists, then send SIGHUP; else the next try is in an hour';
     case 'refused':
     case 'unexpected':
     case 'missing':

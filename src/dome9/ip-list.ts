@@ -1,4 +1,4 @@
-import type { Api } from './api.ts';
+import type { Api, ApiCall } from './api.ts';
 import { ApiError } from './api-error.ts';
 import { overdueSensor } from './comment.ts';
 import { isDone, type ListItem, type ListPlan, planList } from './plan.ts';
@@ -124,7 +124,7 @@ export function createIpList({ api, name, sensor, maxItems, onNotice }: IpListOp
   /** A rule of the account must refer to it before it can block anything, so it is made as soon as possible. */
   async function create(): Promise<void> {
     const json = { name, description: `Kept by honeyport of ${sensor}`, items: [] };
-    await api.send({ method: 'POST', path: '/v2/IpList', body: { json } });
+    await write({ method: 'POST', path: '/v2/IpList', body: { json } });
   }
 
   async function read(listId: string): Promise<IpList> {
@@ -134,9 +134,19 @@ export function createIpList({ api, name, sensor, maxItems, onNotice }: IpListOp
   async function replace(list: IpList, { items }: ListPlan): Promise<void> {
     const json = { description: list.description, items };
     try {
-      await api.send({ method: 'PUT', path: pathOf(list.id), body: { json } });
+      await write({ method: 'PUT', path: pathOf(list.id), body: { json } });
     } catch (error) {
       throw isRefusal(error) ? new WriteRefused(error) : error;
+    }
+  }
+
+  /** Whatever is written, a look with the same key came before. */
+  async function write(call: ApiCall): Promise<void> {
+    try {
+      await api.send(call);
+    } catch (error) {
+      const isDenied = error instanceof ApiError && error.failure === 'credentials';
+      throw isDenied ? new ApiError('read-only', error.message, error.retryAfterMs) : error;
     }
   }
 

@@ -34,6 +34,13 @@ export interface WantedReader {
 /** It cannot be known what is wanted; the message says why, and what to do. */
 export class WantedError extends Error {
   override readonly name = 'WantedError';
+  /** Nothing was ever recorded: there is no directory. */
+  readonly isMissing: boolean;
+
+  constructor(message: string, isMissing = false) {
+    super(message);
+    this.isMissing = isMissing;
+  }
 }
 
 const MOST_JAILS = 64;
@@ -80,7 +87,8 @@ function namesIn(directory: string): string[] {
       throw new Error(`expected at most ${MOST_JAILS} files, got ${names.length}`);
     return names.sort();
   } catch (error) {
-    if (isErrnoException(error) && error.code === 'ENOENT') throw new WantedError(nothingRecorded(directory));
+    if (isErrnoException(error) && error.code === 'ENOENT')
+      throw new WantedError(nothingRecorded(directory), true);
     throw new WantedError(`cannot read ${directory}: ${messageOf(error)}`);
   }
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { parseDome9Configuration } from '../../src/configuration/dome9.ts';
+import { DEFAULT_DOME9_FILE, parseDome9Configuration } from '../../src/configuration/dome9.ts';
 import { DOME9_DEFAULTS, DOME9_SCHEMA } from '../../src/configuration/schema-dome9.ts';
 import { createWantedReader } from '../../src/dome9/wanted.ts';
 import { temporaryDirectory } from '../support/directory.ts';
@@ -50,6 +50,12 @@ test('the action, the service, the unit and the documents name the same state an
   const { state } = DOME9_DEFAULTS;
   assert.match(ACTION, new RegExp(`state\\s*=\\s*"${state}"`));
   assert.ok(UNIT.includes(`StateDirectory=${state.replace('/var/lib/', '')}\n`), 'the unit');
-  assert.match(UNIT, /^LoadCredential=dome9\.yaml:\/etc\/honeyport\/dome9\.yaml$/m);
+  for (const line of [
+    `AssertPathExists=${DEFAULT_DOME9_FILE}`,
+    `LoadCredential=dome9.yaml:${DEFAULT_DOME9_FILE}`,
+    // what systemd hands out has a mode of its own
+    `ExecStart=/usr/bin/env honeyport dome9 --config \${CREDENTIALS_DIRECTORY}/dome9.yaml --copy-of ${DEFAULT_DOME9_FILE}`,
+  ])
+    assert.ok(UNIT.split('\n').includes(line), line);
   assert.ok(PAGE.includes(`${state}/wanted/JAIL.json`), 'the page');
 });

@@ -197,6 +197,40 @@ test('somebody who writes between our looks loses nothing that stands there at t
   assert.equal(items.length, 1);
 });
 
+test('what somebody adds between our reading and our writing is lost, and what they remove is back: the API replaces a list as a whole', async (context) => {
+  const { double, open, addresses } = await stageOf(context);
+  addList(double, [FOREIGN]);
+  const added = { ip: '203.0.113.9', comment: 'of a person who was unlucky' };
+  double.faults.push(undefined, { meanwhile: () => double.lists[0]!.items.splice(0, 1, added) });
+  const target = open();
+  assert.equal((await target.converge(WANTS)).foreign, 1);
+  await target.converge(WANTS);
+  assert.deepEqual(addresses(), [FOREIGN.ip, '192.0.2.1', '192.0.2.2']);
+  // added once more, it stays
+  double.lists[0]!.items.push(added);
+  assert.equal((await target.converge(WANTS.slice(1))).foreign, 2);
+  assert.deepEqual(addresses(), [FOREIGN.ip, added.ip, '192.0.2.2']);
+});
+
+for (const status of [401, 403]) {
+  test(`a key that is taken for a look and refused with ${status} for a change is one that may only read`, async (context) => {
+    const { double, open } = await stageOf(context);
+    double.faults.push(undefined, { status });
+    await assert.rejects(open().converge(WANTS), {
+      failure: 'read-only',
+      message: new RegExp(`^POST /v2/IpList: ${status} `),
+    });
+    addList(double, [FOREIGN]);
+    double.faults.push(undefined, { status });
+    await assert.rejects(open().converge(WANTS), {
+      failure: 'read-only',
+      message: new RegExp(`^PUT /v2/IpList/\\d+: ${status} `),
+    });
+    double.faults.push({ status });
+    await assert.rejects(open().converge(WANTS), { failure: 'credentials' });
+  });
+}
+
 test('a list that never stays as it is written is given up after three times, and tried again later', async (context) => {
   const { double, open, callsSince } = await stageOf(context);
   addList(double, []);

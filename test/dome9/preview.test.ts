@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { createBackOff } from '../../src/back-off.ts';
@@ -93,10 +93,25 @@ test('of v1 a preview asks nobody, and writes no record', async (context) => {
   assert.deepEqual(readdirSync(configuration.state), ['wanted']);
 });
 
-test('without a record of bans a preview fails, and says why', async (context) => {
+test('before anything was recorded the account is asked, so that the key is tried, and nothing would be changed', async (context) => {
+  const { preview, double, notices } = await stageOf(context);
+  const own = { ip: '192.0.2.1', comment: 'honeyport/web-1 jail=honeyport' };
+  const foreign = { ip: '203.0.113.1', comment: 'by hand' };
+  double.lists.push({ id: 7, name: 'honeyport-web-1', description: '', items: [own, foreign] });
+  assert.equal(
+    await preview(),
+    `list honeyport-web-1 at ${double.url}: 0 to add, 0 to remove, 0 to change, 1 items that are not ours stay\n`,
+  );
+  assert.equal(notices.length, 1, notices.join('\n'));
+  assert.match(notices[0]!, /\/wanted is not there: .*; until then nothing is changed in the account$/);
+  double.faults.push({ status: 401 });
+  await assert.rejects(preview(), { exitCode: 1, message: 'GET /v2/IpList: 401 Unauthorized' });
+  assert.deepEqual(double.lists[0]!.items, [own, foreign]);
+});
+
+test('with a record that cannot be read a preview fails, says why, and asks nobody', async (context) => {
   const { preview, double, configuration } = await stageOf(context);
-  await assert.rejects(preview(), { name: 'UserError', exitCode: 1, message: /\/wanted is not there: / });
-  mkdirSync(join(configuration.state, 'wanted'));
+  recordBans(configuration.state, []);
   writeFileSync(join(configuration.state, 'wanted/a.json'), '');
   await assert.rejects(preview(), { name: 'UserError', exitCode: 1, message: /cannot use .*\/a\.json: / });
   assert.deepEqual(double.calls, []);
@@ -156,7 +171,7 @@ test('the pause after a failure is the longer the less trying again helps', () =
     pauseAfter(error, createBackOff({ firstMs: 1000, longestMs: 4000, random: () => 1 }), () => random);
   const failed = (failure: ApiError['failure'], retryAfterMs?: number) =>
     new ApiError(failure, 'x', retryAfterMs);
-  assert.equal(pause(failed('credentials')), HOUR);
+  for (const failure of ['credentials', 'read-only'] as const) assert.equal(pause(failed(failure)), HOUR);
   assert.equal(pause(failed('credentials', 5), 1), HOUR * 1.1);
   for (const failure of ['refused', 'unexpected', 'missing'] as const)
     assert.equal(pause(failed(failure)), HOUR / 6, failure);
@@ -180,6 +195,7 @@ test('the pauses after failures that may pass grow, and do not where they are lo
 
 test('there is a hint where trying again does not help, and only there', () => {
   assert.match(hintOf(new ApiError('credentials', 'x')) ?? '', /^the key is not accepted/);
+  assert.match(hintOf(new ApiError('read-only', 'x')) ?? '', /^the key may read and seems to lack the right/);
   for (const failure of ['refused', 'unexpected', 'missing'] as const)
     assert.match(hintOf(new ApiError(failure, 'x')) ?? '', /docs\/dome9\.md/);
   for (const error of [new ApiError('limited', 'x'), new ApiError('unavailable', 'x'), new Error('x'), 'x'])
