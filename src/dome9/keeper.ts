@@ -7,7 +7,7 @@ import type { Voice } from '../voice.ts';
 import type { Account } from './account.ts';
 import { hintOf, pauseAfter } from './attempt.ts';
 import { createSchedule } from './schedule.ts';
-import { openStatusFile, type StatusError, targetName } from './status.ts';
+import { openStatusFile, processMark, type StatusError, targetName } from './status.ts';
 import type { Outcome } from './target.ts';
 import { isRunning, type Want } from './want.ts';
 import { createWantedReader, type Wanted, WantedError } from './wanted.ts';
@@ -180,6 +180,7 @@ export async function startKeeper({
       statusFile.write({
         version: 1,
         pid: process.pid,
+        started: processMark(process.pid),
         target: name,
         present: outcome?.present,
         foreign: outcome?.foreign,

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
+import { describe, type TestContext, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
-import { describeStatus } from '../../src/dome9/status.ts';
+import { describeStatus, openStatusFile, type ServiceStatus } from '../../src/dome9/status.ts';
 import type { Fault } from '../support/dome9-api.ts';
 import { manyAddresses, recordBans, setDome9Stage } from '../support/dome9-service.ts';
 import { waitFor } from '../support/wait.ts';
@@ -18,6 +18,15 @@ async function changeForAWhile(state: string): Promise<void> {
     recordBans(state, [{ ip: A }, { ip: C }]);
     await setTimeout(100);
   }
+}
+
+/** The status once it says what is wanted. */
+function statusWith(state: string, isWanted: (status: ServiceStatus) => boolean): Promise<ServiceStatus> {
+  const read = () => openStatusFile(state).read() as ServiceStatus | undefined;
+  return waitFor(() => [read()].find((status) => status !== undefined && isWanted(status)), {
+    deadlineMs: 10_000,
+    what: () => `another status than ${JSON.stringify(read())}`,
+  });
 }
 
 // each waits for most of its time
@@ -180,6 +189,23 @@ describe('the service', { concurrency: true }, () => {
     assert.doesNotMatch(said.join('\n') + text, /wrong-Secret-1|correct-horse/);
   });
 
+  test('a key that may only read is told once, with what it lacks, and not tried again until the configuration changes', async (context) => {
+    const { api, state, said, service, waitForItems, waitForSaid } = await setDome9Stage(context, {
+      bans: [{ ip: A }],
+    });
+    await waitForItems([A]);
+    await waitForSaid(/is in step/);
+    api.faults.push(undefined, { status: 403 });
+    const before = api.calls.length;
+    recordBans(state, [{ ip: B }]);
+    await waitForSaid(/error: .*PUT \S+: 403 Forbidden/);
+    await waitForSaid(/hint: the key may read and seems to lack the right to write/);
+    await changeForAWhile(state);
+    assert.equal(api.calls.length, before + 2, said.join('\n'));
+    service.reload();
+    await waitForItems([A, C]);
+  });
+
   for (const [name, fault] of [
     ['a list that is not taken', { status: 400, body: 'too many items' }],
     ['a redirect', { status: 302, headers: { location: 'https://192.0.2.1/' } }],
@@ -264,6 +290,30 @@ describe('the service', { concurrency: true }, () => {
     const before = api.calls.length;
     await setTimeout(2500);
     assert.ok(api.calls.length <= before + 1, `${api.calls.length - before} calls`);
+  });
+
+  test('after a success the pause after a failure is a short one again', async (context) => {
+    const timing = { firstRetryMs: 60_000, longestRetryMs: 86_400_000 };
+    const { state, waitForItems } = await setDome9Stage(context, { bans: [{ ip: A }], timing });
+    await waitForItems([A]);
+    // a changed record is worth a try at once, whatever the pause; each time another problem with it
+    const fail = async (text: string, problem: RegExp) => {
+      writeFileSync(join(state, 'wanted/honeyport.json'), text);
+      const { nextAttemptAt, error } = await statusWith(state, (status) =>
+        problem.test(status.error?.message ?? ''),
+      );
+      return nextAttemptAt - error!.since;
+    };
+    await fail('{', /it is not JSON/);
+    await fail('{"version":2}', /expected version 1/);
+    await fail('{"version":1}', /expected jail/);
+    const fourthMs = await fail('{"version":1,"jail":"x"}', /expected bans/);
+    // the fourth of 60 s that double, and half of it at least
+    assert.ok(fourthMs >= 240_000, `${fourthMs} ms after four failures`);
+    recordBans(state, [{ ip: B }]);
+    await waitForItems([B]);
+    const firstMs = await fail('{', /it is not JSON/);
+    assert.ok(firstMs <= 61_000, `${firstMs} ms after a success`);
   });
 
   test('each outage is told, once, and so is its end', async (context) => {
@@ -467,7 +517,44 @@ describe('the service', { concurrency: true }, () => {
   });
 });
 
-// these two change what others rely on, or take the machine for themselves
+// these change what others rely on, or take the machine for themselves
+
+/** From now on chokidar looks once an hour. */
+function blindWatcher(context: TestContext): void {
+  const own = { CHOKIDAR_USEPOLLING: '1', CHOKIDAR_INTERVAL: '3600000' };
+  Object.assign(process.env, own);
+  context.after(() => {
+    for (const name of Object.keys(own)) delete process.env[name];
+  });
+}
+
+test('a change that the system does not tell of is found by looking', async (context) => {
+  blindWatcher(context);
+  const blind = await setDome9Stage(context, { bans: [{ ip: A }], timing: { lookMs: 3_600_000 } });
+  const looking = await setDome9Stage(context, { bans: [{ ip: A }], timing: { lookMs: 100 } });
+  for (const { waitForItems } of [blind, looking]) await waitForItems([A]);
+  for (const { state } of [blind, looking]) recordBans(state, [{ ip: B }]);
+  await looking.waitForItems([B]);
+  await setTimeout(300);
+  assert.deepEqual(
+    blind.api.items('honeyport-web-1').map(({ ip }) => ip),
+    [A],
+    'the watcher sees: this test shows nothing',
+  );
+});
+
+test('with nothing to do the next look is in ten to eleven minutes, as chance will have it', async (context) => {
+  for (const random of [0, 0.5, 0.999]) {
+    const { mock } = context.mock.method(Math, 'random', () => random);
+    const { state, waitForItems } = await setDome9Stage(context, { bans: [{ ip: A }] });
+    await waitForItems([A]);
+    const { nextAttemptAt, lastSyncAt } = await statusWith(state, ({ present }) => present === 1);
+    const pauseMs = nextAttemptAt - lastSyncAt!;
+    const wantedMs = 600_000 + 60_000 * random;
+    assert.ok(Math.abs(pauseMs - wantedMs) < 10_000, `${pauseMs} ms, wanted ${wantedMs} ms`);
+    mock.restore();
+  }
+});
 
 test('a clock that is set back a day holds nothing up', async (context) => {
   const { state, waitForItems } = await setDome9Stage(context, { bans: [{ ip: A }, { ip: B }] });

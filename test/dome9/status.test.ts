@@ -1,13 +1,22 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import fc from 'fast-check';
 import type { Dome9Configuration } from '../../src/configuration/dome9.ts';
-import { describeStatus, openStatusFile, type ServiceStatus, targetName } from '../../src/dome9/status.ts';
+import {
+  describeStatus,
+  openStatusFile,
+  processMark,
+  type ServiceStatus,
+  targetName,
+} from '../../src/dome9/status.ts';
 import { UserError } from '../../src/errors.ts';
 import { temporaryDirectory } from '../support/directory.ts';
 import { recordBans } from '../support/dome9-service.ts';
+import { requireProgram } from '../support/programs.ts';
+import { waitFor } from '../support/wait.ts';
 
 const NOW = Date.parse('2026-11-24T15:00:00Z');
 /** More than the kernel gives. */
@@ -31,6 +40,7 @@ function configurationOf(context: TestContext): Dome9Configuration {
 const STATUS: ServiceStatus = {
   version: 1,
   pid: process.pid,
+  started: processMark(process.pid),
   target: 'list honeyport-web-1 at https://api.dome9.com',
   present: 2,
   foreign: 3,
@@ -80,6 +90,55 @@ test('a service that ran once is told with what it did last, and that is not wel
   assert.match(text, /^service: {4}does not run\n/m);
   assert.match(text, /^present: {4}2, beside/m);
   assert.equal(isWell, false);
+});
+
+test('of another process that has the number of the service it is told that the service does not run', (context) => {
+  const [boot, start] = processMark(process.pid)!.split(' ') as [string, string];
+  const otherBoot = boot.replace(/^./, (first) => (first === '0' ? '1' : '0'));
+  for (const started of [`${boot} ${Number(start) - 1}`, `${otherBoot} ${start}`, '']) {
+    const { text, isWell } = say(context, { ...STATUS, started });
+    assert.match(text, /^service: {4}does not run$/m, started);
+    assert.equal(isWell, false, started);
+  }
+});
+
+test('a status that does not say which process wrote it is not well, whatever has its number', (context) => {
+  const { text, isWell } = say(context, { ...STATUS, started: undefined });
+  assert.match(text, /^service: {4}not known: restart it, so that process \d+ can be told from another$/m);
+  assert.equal(isWell, false);
+  const gone = say(context, { ...STATUS, started: undefined, pid: NOBODY });
+  assert.match(gone.text, /^service: {4}does not run$/m);
+  assert.equal(gone.isWell, false);
+});
+
+test('a service whose next attempt is overdue for more than five minutes hangs, and that is not well', (context) => {
+  const at = (overdueMs: number) => say(context, { ...STATUS, nextAttemptAt: NOW - overdueMs });
+  assert.deepEqual(at(300_000), { text: at(0).text, isWell: true });
+  const { text, isWell } = at(300_001);
+  assert.match(text, new RegExp(`^service: {4}hangs, process ${process.pid}$`, 'm'));
+  assert.match(text, /^next: {7}overdue for 5 min$/m);
+  assert.equal(isWell, false);
+});
+
+test('a process has one mark as long as it runs, whatever its name, and none as soon as it has ended', async (context) => {
+  // proc(5) writes the name between parentheses, before the state
+  const program = join(temporaryDirectory(context), 'x) Z 1 2 (');
+  copyFileSync(requireProgram('sleep'), program);
+  const child = spawn(program, ['60']);
+  context.after(() => child.kill('SIGKILL'));
+  const name = () => readFileSync(`/proc/${child.pid}/comm`, 'utf8');
+  await waitFor(() => name().startsWith('x)'), { deadlineMs: 10_000, what: () => `its name, got ${name()}` });
+  const mark = processMark(child.pid!);
+  assert.match(mark ?? '', /^[0-9a-f-]{36} [0-9]+$/);
+  assert.equal(processMark(child.pid!), mark);
+  assert.notEqual(processMark(process.pid), mark);
+  child.kill('SIGKILL');
+  // this thread has not waited for its end yet: what is left is a zombie
+  const end = performance.now() + 10_000;
+  while (processMark(child.pid!) !== undefined && performance.now() < end);
+  assert.match(readFileSync(`/proc/${child.pid}/stat`, 'latin1'), /\) Z \d+ \d+ \d+ /, 'no zombie was seen');
+  assert.equal(processMark(child.pid!), undefined);
+  assert.equal(processMark(NOBODY), undefined);
 });
 
 test('before the first sync nothing is known of the list', (context) => {
@@ -164,6 +223,7 @@ test('a status that the service would not write is taken as none', (context) => 
     { ...STATUS, version: 2 },
     { ...STATUS, pid: `${process.pid}/..` },
     { ...STATUS, pid: 1.5 },
+    { ...STATUS, started: 5 },
     { ...STATUS, leftOut: '7' },
     { ...STATUS, calls: null },
     { ...STATUS, calls: undefined },
@@ -222,6 +282,7 @@ test('whatever stands in the status file, what is printed is printable and of on
         JSON.stringify({
           version: 1,
           pid: process.pid,
+          started: STATUS.started,
           leftOut: 1,
           calls: 1,
           nextAttemptAt: NOW,
