@@ -4,13 +4,15 @@ import {
   type Dome9Configuration,
   loadDome9Configuration,
 } from '../configuration/dome9.ts';
+import { briefText } from '../configuration/printable.ts';
 import type { Dome9Service } from '../dome9/service.ts';
 import { UserError } from '../errors.ts';
-import { watchFile } from '../system/watch-file.ts';
+import { type FilesWatch, watchFiles } from '../system/watch-files.ts';
 import type { CommandContext } from './context.ts';
 
 interface Dome9Options {
   readonly config?: string;
+  readonly copyOf?: string;
   readonly dryRun?: true;
 }
 
@@ -21,11 +23,13 @@ export function addDome9Command(program: Command, context: CommandContext): void
       "Keep a Dome9 (Check Point CloudGuard) account's IP list in step with fail2ban's bans, until SIGTERM or SIGINT.",
     )
     .option(CONFIGURATION_OPTION, CONFIGURATION_OPTION_HELP)
+    .option('--copy-of <file>', 'what the configuration file is a copy of: others must not read that either')
     .option('--dry-run', 'only tell what would be changed in the account')
     .addHelpText('after', HELP)
-    .action(({ config, dryRun }: Dome9Options) =>
-      (dryRun === true ? preview : keep)(loader(config), context),
-    );
+    .action(async ({ config, copyOf, dryRun }: Dome9Options, { args: [unknown] }: Command) => {
+      if (unknown !== undefined) throw unknownSubcommand(unknown);
+      await (dryRun === true ? preview : keep)(loader(config, copyOf), context);
+    });
   command
     .command('status')
     .description('Tell what is wanted, what the account has, the last sync and the last error.')
@@ -34,6 +38,8 @@ export function addDome9Command(program: Command, context: CommandContext): void
     .action((_options: unknown, status: Command) =>
       tellStatus(loader(status.optsWithGlobals<Dome9Options>().config), context),
     );
+  // refused above, where the subcommand can be named; said last, or it would hold for the subcommand, too
+  command.allowExcessArguments();
 }
 
 const CONFIGURATION_OPTION = '-c, --config <file>';
@@ -45,12 +51,19 @@ Signals: SIGHUP reads the configuration again and tries within seconds; SIGTERM 
 Exit codes: 0 stopped in order, 1 the account could not be asked (--dry-run), 2 usage or configuration error.`;
 
 const STATUS_HELP = `
-Exit codes: 0 all is well, 1 the service does not run or has an error, 2 usage or configuration error.`;
+Exit codes: 0 all is well, 1 the service does not run, hangs or has an error, 2 usage or configuration error.`;
 
-/** @throws UserError when the option is empty, as from a variable that is not set */
-function loader(file: string | undefined): () => Dome9Configuration {
-  if (file === '') throw new UserError('--config: expected the name of a file, got ""');
-  return () => loadDome9Configuration(file, process.env);
+function unknownSubcommand(got: string): UserError {
+  return new UserError(`expected status, or nothing, after dome9, got "${briefText(got)}"`, {
+    hint: 'see honeyport dome9 --help',
+  });
+}
+
+/** @throws UserError when an option is empty, as from a variable that is not set */
+function loader(file: string | undefined, original?: string): () => Dome9Configuration {
+  for (const [option, given] of Object.entries({ '--config': file, '--copy-of': original }))
+    if (given === '') throw new UserError(`${option}: expected the name of a file, got ""`);
+  return () => loadDome9Configuration(file, process.env, original);
 }
 
 async function keep(load: () => Dome9Configuration, { version, voice }: CommandContext): Promise<void> {
@@ -62,26 +75,25 @@ async function keep(load: () => Dome9Configuration, { version, voice }: CommandC
   const stopped = firstOf(['SIGTERM', 'SIGINT']);
   const { file, api, list, url, state } = load();
   // before the file is read for good, so that no change falls between
-  const watch = file === undefined ? undefined : await watchConfiguration(file, reloadIfChanged, voice);
+  const watch = file === undefined ? undefined : watchConfiguration(file, reloadIfChanged, voice);
   voice.say(`version ${version}, configuration: ${file ?? 'the environment'}`);
   voice.say(`${api === 'v2' ? `list ${list}` : 'the v1 blacklist'} at ${url} is kept in step with ${state}`);
   // loaded when it is asked for: the HTTP client would take memory of the running listener
   const { startDome9Service } = await import('../dome9/service.ts');
   service = await startDome9Service({ load, voice, version });
   await stopped;
-  await watch?.close();
+  watch?.close();
   await service.stop();
   process.exit();
 }
 
-function watchConfiguration(file: string, reload: () => void, voice: CommandContext['voice']) {
-  return watchFile({
-    path: file,
+function watchConfiguration(file: string, reload: () => void, voice: CommandContext['voice']): FilesWatch {
+  const watch = watchFiles({
     onChange: reload,
     onGone: () => voice.warning(`${file} is gone: the configuration read before runs on`),
-    onTrouble: (error) =>
-      voice.warning(`${file} is not watched (${error.message}): send SIGHUP after a change`),
   });
+  watch.use([file], Date.now());
+  return watch;
 }
 
 async function preview(

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, type Stats, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { ConfigurationError } from '../errors.ts';
 import { safeHostName } from './complete.ts';
 import { isMapping } from './mapping.ts';
 import { type Parsed, ParseError, parseYaml } from './parse.ts';
+import { printable } from './printable.ts';
 import { expectedGot, type Fault, faultText, problemLines } from './problem.ts';
 import { type RefuseFile, readBounded } from './read.ts';
 import { DOME9_DEFAULTS, DOME9_SCHEMA, LONGEST_LIST_NAME } from './schema-dome9.ts';
@@ -60,12 +61,15 @@ type Environment = Readonly<Record<string, string | undefined>>;
  * Reads, checks and completes dome9.yaml.
  *
  * @param file undefined: the default file if it exists, else the defaults
+ * @param original of which the file is a copy, as systemd makes one that only we can read: its mode counts, too
  * @throws ConfigurationError with every problem of the file, none of which shows what could be the key
  */
 export function loadDome9Configuration(
   file: string | undefined,
   environment: Environment,
+  original?: string,
 ): Dome9Configuration {
+  if (original !== undefined) checkMode(original);
   const path = file ?? (existsSync(DEFAULT_DOME9_FILE) ? DEFAULT_DOME9_FILE : undefined);
   if (path === undefined) {
     const key = keyOf({}, environment);
@@ -95,6 +99,22 @@ export function parseDome9Configuration(
   const key = keyOf(entries, environment);
   if (key === undefined) throw new ConfigurationError([`${file}:1:1: expected a key key`], KEY_HINT);
   return complete(entries, key, file);
+}
+
+function checkMode(file: string): void {
+  const stats = statOrNothing(file);
+  const refused = stats === undefined ? undefined : refuseReadable(stats);
+  if (refused !== undefined)
+    throw new ConfigurationError([printable(`${file}: ${refused.message}`)], refused.hint);
+}
+
+/** Nothing: it is gone, or in a directory that is closed to us, and so to all that are no more than we are. */
+function statOrNothing(file: string): Stats | undefined {
+  try {
+    return statSync(file);
+  } catch {
+    return undefined;
+  }
 }
 
 /** As PostgreSQL has it for its keys: root's own file may be read by a group, as credentials of systemd are. */

@@ -348,7 +348,11 @@ const USAGE_ERRORS: readonly (readonly [args: readonly string[], ...lines: strin
   [['run', 'now'], "honeyport: error: too many arguments for 'run': expected 0, got 1", USAGE_HINT],
   [['schema', 'a', 'b'], "honeyport: error: too many arguments for 'schema': expected 1, got 2", USAGE_HINT],
   [['schema', 'a\n'], 'honeyport: error: expected honeyport or dome9, got "a\\x0a"'],
-  [['dome9', 'stauts'], "honeyport: error: too many arguments for 'dome9': expected 0, got 1", USAGE_HINT],
+  [
+    ['dome9', 'stauts'],
+    'honeyport: error: expected status, or nothing, after dome9, got "stauts"',
+    'honeyport: hint: see honeyport dome9 --help',
+  ],
   [['dome9', '-c', ''], 'honeyport: error: --config: expected the name of a file, got ""'],
   [['run', '-p', '22', '-c', 'x'], 'honeyport: error: --config and --port: expected one of them'],
   [['run', '-p', '22', '-c', ''], 'honeyport: error: --config and --port: expected one of them'],

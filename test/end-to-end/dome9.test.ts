@@ -10,9 +10,11 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { dirname, join } from 'node:path';
+import { after, before, describe, type TestContext, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { connectLine } from '../support/ban-burst.ts';
+import { temporaryDirectory as directoryOfTest } from '../support/directory.ts';
 import { type Dome9Double, startDome9 } from '../support/dome9-api.ts';
 import { manyAddresses, recordBans } from '../support/dome9-service.ts';
 import { type Fail2ban, startFail2ban, temporaryDirectory } from '../support/fail2ban.ts';
@@ -71,7 +73,7 @@ bantime = 10s
 action = %(honeyport/action)s
 `;
     fail2ban = await startFail2ban({ network, jails: own });
-    writeConfiguration(configFile, { state });
+    writeConfiguration(configFile, { api, state });
     service = await startService();
   });
   after(async () => {
@@ -83,15 +85,9 @@ action = %(honeyport/action)s
     rmSync(directory, { recursive: true, force: true });
   });
 
-  function writeConfiguration(file: string, { state: at }: { state: string }): void {
-    const { id, secret } = api.key;
-    const text = `url: ${api.url}\nkey: { id: "${id}", secret: "${secret}" }\nsensor: web-1\nstate: ${at}\nmax_items: 2000\n`;
-    writeFileSync(file, text, { mode: 0o600 });
-  }
-
   /** Its own back-off and pauses are in force; only the account is a double. */
-  async function startService(file = configFile): Promise<RunningHoneyport> {
-    const started = await startHoneyport({ args: ['dome9', '-c', file], dir: directory, started: false });
+  async function startService(): Promise<RunningHoneyport> {
+    const started = await startDome9Service(configFile);
     await started.waitForStderr(/is kept in step with/);
     return started;
   }
@@ -236,6 +232,20 @@ action = %(honeyport/action)s
     assert.ok(written.length > 10, `${written.length} files were read`);
   });
 
+  test('a mistyped subcommand is told with the one that there is', async () => {
+    assert.deepEqual(await run('stauts\n'), {
+      code: 2,
+      stdout: '',
+      stderr:
+        'honeyport: error: expected status, or nothing, after dome9, got "stauts\\x0a"\nhoneyport: hint: see honeyport dome9 --help\n',
+    });
+    assert.match((await run('status', 'now')).stderr, /too many arguments for 'status': expected 0, got 1/);
+    assert.match(
+      (await run('--copy-of', '')).stderr,
+      /error: --copy-of: expected the name of a file, got ""/,
+    );
+  });
+
   test('a configuration file that others can read is refused, at the start and at a reload', async () => {
     chmodSync(configFile, 0o644);
     const refused = await run('status');
@@ -269,7 +279,7 @@ action = %(honeyport/action)s
     } catch {
       // it is full
     }
-    writeConfiguration(configFile, { state: disk });
+    writeConfiguration(configFile, { api, state: disk });
     service = await startService();
     await untilListed((ips) => ips.includes('192.0.2.77'), 'the address');
     await service.waitForStderr(
@@ -288,6 +298,125 @@ action = %(honeyport/action)s
     assert.equal((await service.stop()).code, 0);
   });
 });
+
+/** A moment of the first attempt: before its nth call is carried out, or after that and before its answer. */
+interface Moment {
+  readonly title: string;
+  readonly call: number;
+  readonly applied: boolean;
+}
+
+const WITHOUT_LIST = [
+  'the look for the list',
+  'the making of it',
+  'the look after it',
+  'the PUT',
+  'the last look',
+];
+const WITH_LIST = ['the look for the list', 'the PUT', 'the last look'];
+
+/** Whether a look is carried out makes no difference. */
+function momentsOf(calls: readonly string[]): Moment[] {
+  return calls.flatMap((title, call) => {
+    const lost = { title: `before ${title}`, call, applied: false };
+    const isLook = title.includes('look');
+    return isLook ? [lost] : [lost, { title: `between ${title} and its answer`, call, applied: true }];
+  });
+}
+
+// each waits for most of its time
+describe('a service that is killed', { concurrency: 2 }, () => {
+  for (const [what, calls, items] of [
+    ['the list is missing', WITHOUT_LIST, undefined],
+    [
+      'the list is there',
+      WITH_LIST,
+      [FOREIGN, { ip: '192.0.2.9', comment: 'honeyport/web-1 jail=honeyport' }],
+    ],
+  ] as const) {
+    for (const { title, call, applied } of momentsOf(calls)) {
+      test(`${title}, where ${what}, brings the list to what is wanted after its restart`, async (context) => {
+        const { api, state, start, addresses } = await setOwnStage(context);
+        if (items !== undefined) api.lists.push({ id: 5, name: LIST, description: '', items: [...items] });
+        recordBans(state, [{ ip: '192.0.2.1' }, { ip: '192.0.2.2' }]);
+        let killed: RunningHoneyport | undefined;
+        const kill = () => void process.kill(killed!.pid, 'SIGKILL');
+        api.faults.push(...Array<undefined>(call).fill(undefined), { meanwhile: kill, applied, reset: true });
+        killed = await start();
+        assert.equal((await killed.ended()).signal, 'SIGKILL');
+        assert.equal(api.calls.length, call + 1, 'it was killed at another moment');
+        recordBans(state, [{ ip: '192.0.2.2' }, { ip: '192.0.2.3' }]);
+        await start();
+        const wanted = [...(items === undefined ? [] : [FOREIGN.ip]), '192.0.2.2', '192.0.2.3'].sort();
+        await waitFor(() => addresses().join() === wanted.join(), {
+          deadlineMs: DEADLINE_MS,
+          what: () => `${wanted} in the list, which has ${addresses()}`,
+        });
+        assert.deepEqual(
+          api.lists.map(({ name }) => name),
+          [LIST],
+        );
+      });
+    }
+  }
+});
+
+test('a configuration that is replaced right after a change of its mode is taken up', async (context) => {
+  const { state, file, start } = await setOwnStage(context);
+  recordBans(state, []);
+  const service = await start();
+  await service.waitForStderr(/is in step/);
+  const text = readFileSync(file, 'utf8');
+  // within a few milliseconds chokidar takes two events for one, and goes on watching the file that is gone
+  for (const [round, pauseMs] of [0, 1, 2, 3].entries()) {
+    const list = `honeyport-round-${round}`;
+    writeFileSync(`${file}.new`, `${text}list: ${list}\n`, { mode: 0o600 });
+    chmodSync(file, round % 2 === 0 ? 0o400 : 0o600);
+    await setTimeout(pauseMs);
+    renameSync(`${file}.new`, file);
+    await service.waitForStderr(new RegExp(`the configuration was read again: list ${list} `));
+  }
+});
+
+/** An account, a record and services that end with the test. */
+async function setOwnStage(context: TestContext) {
+  const api = await startDome9();
+  const services: RunningHoneyport[] = [];
+  // first of all at the end: a service would make its directory anew
+  context.after(async () => {
+    for (const service of services) await service.stop('SIGKILL');
+    await api.stop();
+  });
+  const directory = directoryOfTest(context);
+  const file = join(directory, 'dome9.yaml');
+  const state = join(directory, 'state');
+  writeConfiguration(file, { api, state });
+  return {
+    api,
+    state,
+    file,
+    async start() {
+      const service = await startDome9Service(file);
+      services.push(service);
+      return service;
+    },
+    addresses: () =>
+      api
+        .items(LIST)
+        .map(({ ip }) => ip)
+        .sort(),
+  };
+}
+
+function writeConfiguration(file: string, { api, state }: { api: Dome9Double; state: string }): void {
+  const { id, secret } = api.key;
+  const text = `url: ${api.url}\nkey: { id: "${id}", secret: "${secret}" }\nsensor: web-1\nstate: ${state}\nmax_items: 2000\n`;
+  writeFileSync(file, text, { mode: 0o600 });
+}
+
+function startDome9Service(file: string): Promise<RunningHoneyport> {
+  return startHoneyport({ args: ['dome9', '-c', file], dir: dirname(file), started: false });
+}
 
 function filesBelow(directory: string): string[] {
   return readdirSync(directory, { recursive: true, withFileTypes: true, encoding: 'utf8' })

@@ -15,10 +15,11 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { describe, type TestContext, test } from 'node:test';
+import { before, describe, type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connectLine } from '../support/ban-burst.ts';
 import { type BanStage, startBans } from '../support/bans.ts';
+import { debian13Root } from '../support/debian13.ts';
 import { manyAddresses } from '../support/dome9-service.ts';
 import { type Fail2ban, RELEASES, type Release, SHIPPED_DIR } from '../support/fail2ban.ts';
 import { requireProgram } from '../support/programs.ts';
@@ -79,8 +80,11 @@ async function untilRecorded(state: string, wanted: readonly string[], jail?: st
   });
 }
 
+// made on the first run ever, in a minute or two in which nothing else could go on in this process
+before(() => void debian13Root());
+
 // each waits for most of its time
-describe('the record', { concurrency: 6 }, () => {
+describe('the record', { concurrency: 4 }, () => {
   for (const release of RELEASES) {
     describe(`with ${release === 'host' ? "this machine's" : "Debian 13's"} fail2ban`, {
       concurrency: 2,
@@ -150,6 +154,28 @@ describe('the record', { concurrency: 6 }, () => {
         await untilRecorded(state, [ADDRESS, ADDRESS6, OTHER]);
         assert.deepEqual(readdirSync(join(state, 'wanted')), ['honeyport.json']);
       });
+    });
+  }
+
+  for (const release of RELEASES) {
+    test(`a ban that ${release} fail2ban makes longer, as its source was banned before, is recorded with its new end`, async (context) => {
+      // fail2ban bans for 5 s as ever, and looks only then how often it has banned before
+      const more = 'bantime = 5\nbantime.increment = true\nbantime.multipliers = 1 40\n';
+      const stage = await startRecording(context, release, settings(undefined, { more }));
+      const { state, knock, fail2ban, waitForLog } = stage;
+      knock(ADDRESS);
+      await waitForLog(new RegExp(`NOTICE +\\[honeyport\\] Unban ${ADDRESS}`));
+      await untilRecorded(state, []);
+      knock(ADDRESS);
+      const length = () => {
+        const [ban] = recorded(state).bans as { since: number; until: number }[];
+        return ban!.until - ban!.since;
+      };
+      await waitFor(() => length() === 200, {
+        deadlineMs: DEADLINE_MS,
+        what: () => `a ban of 200 s in the record, which has ${JSON.stringify(recorded(state).bans)}`,
+      });
+      assert.deepEqual(fail2ban.banned(), [ADDRESS]);
     });
   }
 
