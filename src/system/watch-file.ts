@@ -1,6 +1,7 @@
 import { realpathSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import { watch } from 'chokidar';
+import { type FileIdentity, GONE, identityOf } from './watch-files.ts';
 
 export interface FileWatch {
   close(): Promise<void>;
@@ -19,6 +20,8 @@ export interface WatchFileOptions {
 // an editor writes in several steps; half a configuration is not worth a warning
 const SETTLE_MS = 200;
 const POLL_MS = 1000;
+/** Longer than chokidar takes to tell. */
+const LOOK_MS = 1500;
 
 /**
  * Watches a file through edits in place, replacement by renaming, and deletion and return; not its directory, where
@@ -31,10 +34,44 @@ export async function watchFile({ path, onChange, onGone, onTrouble }: WatchFile
     interval: POLL_MS,
     awaitWriteFinish: { stabilityThreshold: SETTLE_MS, pollInterval: SETTLE_MS / 4 },
   });
-  watcher.on('add', onChange).on('change', onChange).on('unlink', onGone);
+  const look = lookForMissed(path, (isGone) => (isGone ? onGone : onChange)());
+  const told = (tell: () => void) => () => {
+    look.told();
+    tell();
+  };
+  watcher.on('add', told(onChange)).on('change', told(onChange)).on('unlink', told(onGone));
   watcher.on('error', (error) => onTrouble(error as Error));
   await new Promise<void>((ready) => watcher.once('ready', ready));
-  return { close: () => watcher.close() };
+  return {
+    close: () => {
+      look.close();
+      return watcher.close();
+    },
+  };
+}
+
+/**
+ * Looks at the file itself now and then: after a change of mode that a renaming follows at once, as a tool that installs
+ * files does it, chokidar goes on watching the file that is no longer there.
+ */
+function lookForMissed(path: string, onMissed: (isGone: boolean) => void): { told(): void; close(): void } {
+  let known = identityOf(path);
+  let seen: FileIdentity = known;
+  const timer = setInterval(() => {
+    const now = identityOf(path);
+    const isSettled = now === seen;
+    seen = now;
+    if (!isSettled || now === known) return;
+    known = now;
+    onMissed(now === GONE);
+  }, LOOK_MS).unref();
+  return {
+    told: () => {
+      known = identityOf(path);
+      seen = known;
+    },
+    close: () => clearInterval(timer),
+  };
 }
 
 /**

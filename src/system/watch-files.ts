@@ -24,11 +24,11 @@ const SETTLE_MS = 200;
 const CLOCK_STEP_MS = 10;
 
 /** What has changed when any of it has: neither inotify(7) nor the time of change alone tells of a file that is moved back. */
-type Identity = string;
-const GONE: Identity = '';
+export type FileIdentity = string;
+export const GONE: FileIdentity = '';
 
 interface Watched {
-  identity: Identity;
+  identity: FileIdentity;
   /** Changed since it was last read. */
   changed: boolean;
 }
@@ -74,7 +74,8 @@ function watchSince(path: string, readAt: number): Watched {
   return { identity, changed: identity === GONE || changedAt >= readAt - CLOCK_STEP_MS };
 }
 
-function identityOf(path: string): Identity {
+/** Of the file that a path names now. */
+export function identityOf(path: string): FileIdentity {
   try {
     const { ctimeMs, mtimeMs, dev, ino, size } = statSync(path);
     return [ctimeMs, mtimeMs, dev, ino, size].join(' ');
