@@ -15,7 +15,7 @@ export interface ProxiedConnectionsOptions<C extends { readonly fd: number }> {
 /** Connections of trusted proxies, of which a header has to tell whom they stand for. */
 export interface ProxiedConnections<C> {
   /** Reads the header, and not a byte of what follows it. */
-  await(connection: C): void;
+  readHeader(connection: C): void;
   changeMost(most: number): void;
   /** No header is waited for any longer. */
   close(): void;
@@ -37,7 +37,7 @@ export function createProxiedConnections<C extends { readonly fd: number }>(
   let closing = false;
 
   return {
-    await: awaitHeader,
+    readHeader,
     changeMost: (wanted) => {
       most = wanted;
     },
@@ -47,7 +47,7 @@ export function createProxiedConnections<C extends { readonly fd: number }>(
     },
   };
 
-  function awaitHeader(connection: C): void {
+  function readHeader(connection: C): void {
     const reader = createProxyHeaderReader();
     // most proxies send it with the first packet, so it is here as a rule, and takes no place
     const first = readSome(connection.fd, reader);

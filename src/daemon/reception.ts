@@ -59,7 +59,7 @@ export function createReception(options: ReceptionOptions): Reception {
       const special = specials.size === 0 ? undefined : specials.get(connection.decoy);
       if (special?.isTrusted(connection.src) !== true) log(connection, special?.behaviour, now);
       else if (connection.fd === NOT_KEPT) logProxyAlone(connection, now);
-      else proxied.await(connection);
+      else proxied.readHeader(connection);
     }
     settle();
   }
