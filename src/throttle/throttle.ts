@@ -2,6 +2,7 @@ import type { Limits } from '../configuration/configuration.ts';
 import type { PortRange } from '../configuration/ports.ts';
 import type { Endpoints } from '../event.ts';
 import { type CoveringRanges, createCoveringRanges } from './covering-ranges.ts';
+import { createSerialQueue } from './serial-queue.ts';
 
 /**
  * Decides which connections get lines of their own, and counts the others: each connection has its line or is in the
@@ -189,7 +190,7 @@ function createSourceWindows(windowMs: number, most: number) {
   const ring: (SourceWindow | undefined)[] = [];
   let oldestSerial = 0;
   let nextSerial = 0;
-  const counting = createWindowQueue();
+  const counting = createSerialQueue<SourceWindow>();
   /** Of sources that nothing more is known of. */
   let nameless = 0;
 
@@ -268,43 +269,4 @@ function tell(window: SourceWindow): Summary {
   window.counted = 0;
   window.ports = undefined;
   return { src, count, dpt: ports?.ranges, reason: 'rate' };
-}
-
-/** Windows in the order in which they began, whichever came first: a binary heap. */
-function createWindowQueue() {
-  const heap: SourceWindow[] = [];
-
-  return { size: () => heap.length, first: () => heap[0], add, take };
-
-  function add(window: SourceWindow): void {
-    let at = heap.length;
-    heap.push(window);
-    while (at > 0) {
-      const parent = (at - 1) >> 1;
-      if (heap[parent]!.serial < window.serial) break;
-      heap[at] = heap[parent]!;
-      at = parent;
-    }
-    heap[at] = window;
-  }
-
-  /** The first, of at least one. */
-  function take(): SourceWindow {
-    const first = heap[0]!;
-    const last = heap.pop()!;
-    if (heap.length > 0) sink(last);
-    return first;
-  }
-
-  /** Puts a window where the first was, and those that began before it above it. */
-  function sink(window: SourceWindow): void {
-    let at = 0;
-    for (let child = 1; child < heap.length; child = 2 * at + 1) {
-      if (child + 1 < heap.length && heap[child + 1]!.serial < heap[child]!.serial) child += 1;
-      if (window.serial < heap[child]!.serial) break;
-      heap[at] = heap[child]!;
-      at = child;
-    }
-    heap[at] = window;
-  }
 }
