@@ -263,11 +263,11 @@ describe('the record', { concurrency: 4 }, () => {
     const shipped = readFileSync(join(SHIPPED_DIR, 'action.d/honeyport-dome9.py'), 'utf8');
     const small = shipped.replace('MOST_RECORDED = 100_000', 'MOST_RECORDED = 2');
     assert.notEqual(small, shipped, 'the bound has another name now');
-    const { knock, state, fail2ban, waitForLog } = await startRecording(context);
+    const { knockTogether, state, fail2ban, waitForLog } = await startRecording(context);
     writeFileSync(join(fail2ban.configuration, 'action.d/honeyport-dome9.py'), small);
     fail2ban.client('reload', '--restart', 'honeyport');
-    for (const [index, address] of [OTHER, ADDRESS, ADDRESS6, '198.51.100.9'].entries())
-      knock(address, { ageSeconds: [300, 10, 20, 400][index]! });
+    const ages = [300, 10, 20, 400];
+    knockTogether([OTHER, ADDRESS, ADDRESS6, '198.51.100.9'], (index) => ages[index]!);
     await untilRecorded(state, [ADDRESS, ADDRESS6]);
     await waitFor(() => recorded(state).leftOut === 2, {
       deadlineMs: DEADLINE_MS,

@@ -35,7 +35,7 @@ for (const release of RELEASES) {
       const stage = await startBans(context, { release });
       const { fail2ban } = stage;
       // Half an hour is over: a ban that began anew would last for an hour.
-      for (const address of [ADDRESS, ADDRESS6]) stage.knock(address, { ageSeconds: HOUR_SECONDS / 2 });
+      stage.knockTogether([ADDRESS, ADDRESS6], () => HOUR_SECONDS / 2);
       const begin = Date.now() / 1000 - HOUR_SECONDS / 2;
       const checkEnds = async () => {
         for (const address of [ADDRESS, ADDRESS6]) await stage.checkEnd(address, begin + HOUR_SECONDS);
@@ -124,8 +124,7 @@ for (const release of RELEASES) {
         await startService(network);
         const from = network.attacker.ipv4;
         const begin = Date.now() / 1000 - HOUR_SECONDS / 2;
-        for (const address of [from, ADDRESS, ADDRESS6])
-          stage.knock(address, { ageSeconds: HOUR_SECONDS / 2 });
+        stage.knockTogether([from, ADDRESS, ADDRESS6], () => HOUR_SECONDS / 2);
         for (const address of [from, ADDRESS, ADDRESS6]) await stage.waitForHeld(address);
         const before = fail2ban.ruleset().replaceAll(/expires \S+|packets \d+ bytes \d+/g, '');
         assert.match(before, /@ban_ipv4\.honeyport counter {2}drop/);
@@ -149,7 +148,7 @@ for (const release of RELEASES) {
       const from = network.attacker.ipv4;
       // The last of many is restored a while after the first.
       const many = Array.from({ length: 500 }, (_, n) => `198.18.${n >> 8}.${n & 255}`);
-      for (const address of many) stage.knock(address, { ageSeconds: HOUR_SECONDS / 2 });
+      stage.knockTogether(many, () => HOUR_SECONDS / 2);
       stage.knock(from);
       await stage.waitForHeld(from);
       await waitFor(() => fail2ban.banned().length === many.length + 1, {

@@ -64,6 +64,11 @@ export interface BanStage {
   readonly banLog: string;
   /** Appends a connect line and returns its id. */
   knock(address: string, options?: KnockOptions): string;
+  /**
+   * Appends connect lines in one write. Once fail2ban has come to the end of a log, it takes lines of more than a
+   * minute ago for lines of now: old ones must be there together.
+   */
+  knockTogether(addresses: readonly string[], ageSeconds: (index: number) => number): void;
   /** The elements of one of a jail's sets; default: those of banned addresses, of either family. */
   held(jail?: string, sets?: readonly string[]): Map<string, Held>;
   waitForHeld(address: string, jail?: string): Promise<Held>;
@@ -112,6 +117,13 @@ export async function startBans(context: TestContext, options: BanStageOptions):
     dir,
     banLog,
     cleanUp,
+    knockTogether(addresses, ageSeconds) {
+      const lines = addresses.map((address, index) => {
+        knocks += 1;
+        return connectLine(address, `test.${knocks}`, ageSeconds(index));
+      });
+      appendFileSync(logOf(dir, 0), lines.join(''));
+    },
     knock(address, { ageSeconds = 0, jail = first } = {}) {
       knocks += 1;
       const id = `test.${knocks}`;
