@@ -52,7 +52,7 @@ describe('the service', { concurrency: true }, () => {
   });
 
   test('a ban is out of the list when its time is over, with nobody saying so', async (context) => {
-    const bans = [{ ip: A, until: seconds() + 2 }, { ip: B, until: seconds() + 3600 }, { ip: C }];
+    const bans = [{ ip: A, until: seconds() + 6 }, { ip: B, until: seconds() + 3600 }, { ip: C }];
     const { waitForItems } = await setDome9Stage(context, { bans });
     await waitForItems([A, B, C]);
     await waitForItems([B, C]);
