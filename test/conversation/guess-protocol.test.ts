@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { GUESSES, guessProtocol, UNKNOWN } from '../../src/conversation/guess-protocol.ts';
+import { guessProtocol, UNKNOWN } from '../../src/conversation/guess-protocol.ts';
+import { GUESSES } from '../../src/conversation/guesses.ts';
 
 interface Greeting {
   readonly client: string;
