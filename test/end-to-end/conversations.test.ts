@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  chmodSync,
+  cpSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { parseLine } from '../../src/format/parse-line.ts';
@@ -11,7 +19,7 @@ import {
   findAddresses,
   makeConfiguration,
 } from '../support/fail2ban.ts';
-import { type RunningHoneyport, startHoneyport } from '../support/listener.ts';
+import { CLI, type RunningHoneyport, startHoneyport } from '../support/listener.ts';
 import { runLoad } from '../support/load.ts';
 import { requireProgram } from '../support/programs.ts';
 import { open, talk } from '../support/talk.ts';
@@ -604,5 +612,27 @@ env
       closes().some(({ spt }) => spt === oldest!.spt),
       'the oldest gave way',
     );
+  });
+
+  test('a reload to a response while what starts programs is not there, as in an upgrade, ends nothing', async (context) => {
+    const port = ports();
+    const dir = temporaryDirectory(context);
+    const root = dirname(dirname(CLI));
+    cpSync(join(root, 'dist'), join(dir, 'dist'), { recursive: true });
+    cpSync(join(root, 'package.json'), join(dir, 'package.json'));
+    symlinkSync(join(root, 'node_modules'), join(dir, 'node_modules'));
+    const config = (more: string) => `decoys: [{ name: d, ports: ${port}${more} }]\n${LOOPBACK}\n`;
+    const honeyport = await startHoneyport({ dir, cli: join(dir, 'dist/cli.js'), config: config('') });
+    context.after(() => honeyport.stop());
+    const runner = join(dir, 'dist/system/run-program.js');
+    renameSync(runner, `${runner}.away`);
+    const response = config(', response: { command: [/bin/echo, hello] }');
+    writeFileSync(honeyport.configFile, response.replaceAll('LOG', honeyport.logFile));
+    await honeyport.waitForStderr(/warning: programs cannot be started: /);
+    const { end } = await talk({ port });
+    assert.equal(end, 'end');
+    await honeyport.waitForStderr(/the response of decoy d failed: \/bin\/echo: it cannot be started/);
+    await honeyport.waitForLine(/: close .* by=honeyport$/);
+    assert.deepEqual(await honeyport.stop(), { code: 0, signal: null });
   });
 });
