@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { addAllowCommand } from './commands/allow.ts';
 import { addCheckCommand } from './commands/check.ts';
+import { addDemoCommand } from './commands/demo.ts';
 import { addDome9Command } from './commands/dome9.ts';
 import { addRunCommand } from './commands/run.ts';
 import { addSchemaCommand } from './commands/schema.ts';
@@ -35,6 +36,7 @@ addSchemaCommand(program, context);
 addAllowCommand(program, context);
 addWhyCommand(program, context);
 addDome9Command(program, context);
+addDemoCommand(program, context);
 
 try {
   await program.parseAsync();

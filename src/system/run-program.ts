@@ -7,6 +7,10 @@ export interface RunProgramOptions {
   readonly timeoutMs: number;
   /** Of standard output and of standard error, each; a program that prints more is ended. */
   readonly mostBytes: number;
+  /** In a process group of its own, where Ctrl-C at the terminal does not reach it. Default: in ours. */
+  readonly ownGroup?: boolean;
+  /** Ends the program with SIGKILL. */
+  readonly cancel?: AbortSignal | undefined;
 }
 
 /** How a program ended, with what it printed until then. */
@@ -27,7 +31,7 @@ export type ProgramEnd =
  * compared. Never rejects, and takes no longer than `timeoutMs`, whatever the program does.
  */
 export async function runProgram(options: RunProgramOptions): Promise<ProgramResult> {
-  const { program, args, timeoutMs, mostBytes } = options;
+  const { program, args, timeoutMs, mostBytes, ownGroup = false, cancel } = options;
   const running = execa(program, args, {
     stdin: 'ignore',
     // The limit counts bytes, and half a character at its end is no matter.
@@ -36,16 +40,25 @@ export async function runProgram(options: RunProgramOptions): Promise<ProgramRes
     timeout: timeoutMs,
     killSignal: 'SIGKILL',
     env: { LC_ALL: 'C' },
+    detached: ownGroup,
     reject: false,
     stripFinalNewline: false,
   });
   // A child of the program that outlives it keeps the pipes open, for which execa would wait.
-  const closing = setTimeout(() => {
+  const close = () => {
     running.stdout.destroy();
     running.stderr.destroy();
-  }, timeoutMs);
+  };
+  const stop = () => {
+    running.kill('SIGKILL');
+    close();
+  };
+  const closing = setTimeout(close, timeoutMs);
+  cancel?.addEventListener('abort', stop);
+  if (cancel?.aborted) stop();
   const result = await running;
   clearTimeout(closing);
+  cancel?.removeEventListener('abort', stop);
   return { end: endOf(result), stdout: textOf(result.stdout), stderr: textOf(result.stderr) };
 }
 
@@ -75,6 +88,77 @@ function endOf({
 
 function textOf(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString();
+}
+
+export interface BackgroundProgramOptions {
+  /** A name is looked up in PATH. */
+  readonly program: string;
+  readonly args: readonly string[];
+  /** All of its environment. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly timeoutMs: number;
+  /** Of what it printed, standard output and standard error together, the last of it. */
+  readonly keptBytes: number;
+}
+
+/** A program that runs on while others do. */
+export interface BackgroundProgram {
+  /** Never rejects. */
+  readonly ended: Promise<ProgramEnd>;
+  /** Whether it runs, as far as is known. */
+  isRunning(): boolean;
+  /** The end of what it has printed so far. */
+  output(): string;
+  /** Ends its process group. */
+  kill(): void;
+}
+
+/**
+ * Starts a program without a shell, with nothing on its standard input, as the leader of a process group of its own,
+ * which is ended after `timeoutMs`.
+ */
+export function startBackgroundProgram(options: BackgroundProgramOptions): BackgroundProgram {
+  const { program, args, env, timeoutMs, keptBytes } = options;
+  const running = execa(program, args, {
+    stdin: 'ignore',
+    all: true,
+    env,
+    extendEnv: false,
+    detached: true,
+    cleanup: false,
+    buffer: false,
+    reject: false,
+  });
+  let printed = Buffer.alloc(0);
+  let end: ProgramEnd | undefined;
+  running.all.on('data', (bytes: Buffer) => {
+    printed = Buffer.concat([printed, bytes]).subarray(-keptBytes);
+  });
+  const kill = () => killGroup(running.pid);
+  const timers = [setTimeout(kill, timeoutMs)];
+  running.once('exit', () => {
+    // what it left behind has lost its reason to run; what left the group may keep the pipes open for ever
+    kill();
+    timers.push(setTimeout(() => running.all.destroy(), LAST_WORDS_MS));
+  });
+  const ended = running.then((result) => {
+    for (const timer of timers) clearTimeout(timer);
+    end = endOf(result);
+    return end;
+  });
+  return { ended, isRunning: () => end === undefined, output: () => printed.toString(), kill };
+}
+
+/** In which the last of what an ended program printed is read. */
+const LAST_WORDS_MS = 1000;
+
+function killGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // the group is empty
+  }
 }
 
 export interface StartProgramOptions {
@@ -153,11 +237,6 @@ export function startProgram(options: StartProgramOptions): StartedProgram {
   }
 
   function kill(): void {
-    if (pid === undefined) return;
-    try {
-      process.kill(-pid, 'SIGKILL');
-    } catch {
-      // the group is empty
-    }
+    killGroup(pid);
   }
 }
