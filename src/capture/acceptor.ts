@@ -22,7 +22,7 @@ export interface AcceptorOptions {
 /** Accepts on any number of listeners. */
 export interface Acceptor {
   add(listener: Listener): void;
-  /** Accepts what is still queued on the listener, then closes it. */
+  /** Accepts what is still queued on the listener, then closes it; an inherited socket stays open. */
   remove(listener: Listener): void;
   /** Removes every listener and ends the waiting. */
   close(): void;
@@ -74,7 +74,7 @@ export function createAcceptor({ native, onConnections, onTrouble }: AcceptorOpt
     native.epollCtl(epollFd, c.EPOLL_CTL_DEL, listener.fd, null);
     drain(listener);
     // before the batch is written: what completes a handshake meanwhile would be reset without a line
-    native.close(listener.fd);
+    if (listener.inherited === undefined) native.close(listener.fd);
     deliver();
   }
 

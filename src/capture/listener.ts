@@ -1,6 +1,7 @@
 import { type Address, parseAddress } from '../address.ts';
 import * as c from '../native/constants.ts';
 import type { Native } from '../native/native.ts';
+import { type InheritedSocket, setNonBlocking } from './inherited-socket.ts';
 import { encodeSocketAddress } from './socket-address.ts';
 
 /** One address and port to listen on, and the decoy it belongs to. */
@@ -18,6 +19,8 @@ export interface Listener {
   /** A reload may give the port to another decoy while it stays open. */
   endpoint: Endpoint;
   readonly fd: number;
+  /** The socket is not ours alone: it is given back instead of closed. */
+  readonly inherited?: InheritedSocket;
 }
 
 /** A listening socket that the kernel refused, with the errno that says why. */
@@ -57,46 +60,92 @@ function lacksIpv6(errno: number): boolean {
   return errno === c.ERRNO.EAFNOSUPPORT || errno === c.ERRNO.EADDRNOTAVAIL;
 }
 
-function listenOn(native: Native, endpoint: Endpoint, family: 4 | 6, address: Address | undefined): Listener {
+/**
+ * Opens what inherited sockets of an endpoint leave to be opened: where it has all addresses, the other family, if the
+ * host has it.
+ * @throws ListenError
+ */
+export function openOtherFamily(
+  native: Native,
+  endpoint: Endpoint,
+  inherited: readonly InheritedSocket[],
+): Listener[] {
+  const [only, second] = inherited;
+  if (only === undefined || second !== undefined || only.isDual || endpoint.address !== undefined) return [];
+  try {
+    return [listenOn(native, endpoint, only.address === '::' ? 4 : 6, undefined, { isDual: false })];
+  } catch (error) {
+    if (error instanceof ListenError && lacksIpv6(error.errno)) return [];
+    throw error;
+  }
+}
+
+/**
+ * Listens on a socket that somebody else has opened. What it accepted before has no saved SYN.
+ * @throws ListenError
+ */
+export function useInheritedSocket(native: Native, endpoint: Endpoint, inherited: InheritedSocket): Listener {
+  const { fd } = inherited;
+  const set = createSetter(native, endpoint, fd);
+  set.call('fcntl', setNonBlocking(native, fd));
+  // who sends nothing has knocked, too
+  set.option(c.IPPROTO_TCP, c.TCP_DEFER_ACCEPT, 0);
+  listenWithProof(native, fd, set);
+  return { endpoint, fd, inherited };
+}
+
+function listenOn(
+  native: Native,
+  endpoint: Endpoint,
+  family: 4 | 6,
+  address: Address | undefined,
+  { isDual = address === undefined } = {},
+): Listener {
   const type = c.SOCK_STREAM | c.SOCK_NONBLOCK | c.SOCK_CLOEXEC;
   const fd = native.socket(family === 4 ? c.AF_INET : c.AF_INET6, type, 0);
   if (fd < 0) throw new ListenError(endpoint, native.errno(), 'socket');
+  const set = createSetter(native, endpoint, fd);
   try {
     // a decoy must come back at once after a restart, while its last connections are still in TIME_WAIT
-    set(c.SOL_SOCKET, c.SO_REUSEADDR, 1);
-    if (family === 6) set(c.IPPROTO_IPV6, c.IPV6_V6ONLY, address === undefined ? 0 : 1);
-    saveSyn();
+    set.option(c.SOL_SOCKET, c.SO_REUSEADDR, 1);
+    if (family === 6) set.option(c.IPPROTO_IPV6, c.IPV6_V6ONLY, isDual ? 0 : 1);
     const name = encodeSocketAddress(family, endpoint.port, address);
-    orThrow('bind', native.bind(fd, name, name.length));
-    orThrow('listen', native.listen(fd, BACKLOG));
-    refuseFastOpen();
+    set.call('bind', native.bind(fd, name, name.length));
+    listenWithProof(native, fd, set);
     return { endpoint, fd };
   } catch (error) {
     native.close(fd);
     throw error;
   }
+}
 
-  function set(level: number, name: number, value: number): void {
-    orThrow('setsockopt', native.setsockopt(fd, level, name, int(value), 4));
+/** Listens such that the kernel hands over what has completed a handshake, with the SYN that proves it. */
+function listenWithProof(native: Native, fd: number, set: Setter): void {
+  // a kernel that cannot save SYNs leaves every connection without proof, which is what the event then says
+  set.optionIfKnown(c.IPPROTO_TCP, c.TCP_SAVE_SYN, 1);
+  set.call('listen', native.listen(fd, BACKLOG));
+  // Where net.ipv4.tcp_fastopen opens every listener (0x400), a SYN with data is accepted before its handshake is
+  // complete, without a cookie (0x200) from a forged address. listen(2) sets it, so it is taken back afterwards.
+  set.optionIfKnown(c.IPPROTO_TCP, c.TCP_FASTOPEN, 0);
+}
+
+type Setter = ReturnType<typeof createSetter>;
+
+/** Each of them throws ListenError. */
+function createSetter(native: Native, endpoint: Endpoint, fd: number) {
+  return { call, option, optionIfKnown };
+
+  function call(name: string, result: number): void {
+    if (result < 0) throw new ListenError(endpoint, native.errno(), name);
   }
 
-  function saveSyn(): void {
-    const result = native.setsockopt(fd, c.IPPROTO_TCP, c.TCP_SAVE_SYN, int(1), 4);
-    // a kernel that cannot save SYNs leaves every connection without proof, which is what the event then says
-    if (result < 0 && native.errno() !== c.ERRNO.ENOPROTOOPT) orThrow('setsockopt', result);
+  function option(level: number, name: number, value: number): void {
+    call('setsockopt', native.setsockopt(fd, level, name, int(value), 4));
   }
 
-  /**
-   * Where net.ipv4.tcp_fastopen opens every listener (0x400), a SYN with data is accepted before its handshake is
-   * complete, without a cookie (0x200) from a forged address. listen(2) sets it, so it is taken back afterwards.
-   */
-  function refuseFastOpen(): void {
-    const result = native.setsockopt(fd, c.IPPROTO_TCP, c.TCP_FASTOPEN, int(0), 4);
-    if (result < 0 && native.errno() !== c.ERRNO.ENOPROTOOPT) orThrow('setsockopt', result);
-  }
-
-  function orThrow(call: string, result: number): void {
-    if (result < 0) throw new ListenError(endpoint, native.errno(), call);
+  function optionIfKnown(level: number, name: number, value: number): void {
+    const result = native.setsockopt(fd, level, name, int(value), 4);
+    if (result < 0 && native.errno() !== c.ERRNO.ENOPROTOOPT) call('setsockopt', result);
   }
 }
 

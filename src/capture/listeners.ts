@@ -1,6 +1,14 @@
 import type { Native } from '../native/native.ts';
 import type { Acceptor } from './acceptor.ts';
-import { type Endpoint, ListenError, type Listener, openListener } from './listener.ts';
+import {
+  type Endpoint,
+  ListenError,
+  type Listener,
+  openListener,
+  openOtherFamily,
+  useInheritedSocket,
+} from './listener.ts';
+import type { SocketPool } from './socket-pool.ts';
 
 /** Some endpoints could not be listened on; those that could be are closed again. */
 export class ListenErrors extends Error {
@@ -22,22 +30,25 @@ export interface Listeners {
   replace(endpoints: readonly Endpoint[]): void;
 }
 
-export function createListeners(native: Native, acceptor: Acceptor): Listeners {
-  let open = new Map<string, Listener>();
+/** @param pool sockets that an endpoint is listened on with, before one is opened for it */
+export function createListeners(native: Native, acceptor: Acceptor, pool: SocketPool = NO_POOL): Listeners {
+  let open = new Map<string, readonly Listener[]>();
 
   return { replace };
 
   function replace(endpoints: readonly Endpoint[]): void {
     const wanted = new Map(endpoints.map((endpoint) => [keyOf(endpoint), endpoint]));
-    const leaving = [...open.values()].filter(({ endpoint }) => !wanted.has(keyOf(endpoint)));
+    const leaving = [...open].flatMap(([key, listeners]) => (wanted.has(key) ? [] : listeners));
     const leavingPorts = new Set(leaving.map(({ endpoint }) => endpoint.port));
     const missing = endpoints.filter((endpoint) => !open.has(keyOf(endpoint)));
     // a port that only changes its address is taken: its old listener has to go first, so it is done last
     const moved = missing.filter(({ port }) => leavingPorts.has(port));
     const opened = openAll(missing.filter(({ port }) => !leavingPorts.has(port)));
     const movedListeners = exchange(moved, leaving, opened);
-    for (const listener of leaving) acceptor.remove(listener);
+    const movedPorts = new Set(moved.map(({ port }) => port));
+    for (const listener of leaving) if (!movedPorts.has(listener.endpoint.port)) remove(listener);
     commit(wanted, [...opened, ...movedListeners]);
+    pool.quiet();
   }
 
   function openAll(endpoints: readonly Endpoint[]): Listener[] {
@@ -45,7 +56,7 @@ export function createListeners(native: Native, acceptor: Acceptor): Listeners {
     const errors: ListenError[] = [];
     for (const endpoint of endpoints) {
       try {
-        opened.push(openListener(native, endpoint));
+        opened.push(...openEndpoint(endpoint));
       } catch (error) {
         if (!(error instanceof ListenError)) throw error;
         errors.push(error);
@@ -53,8 +64,20 @@ export function createListeners(native: Native, acceptor: Acceptor): Listeners {
       }
     }
     if (errors.length === 0) return opened;
-    closeAll(opened);
+    releaseAll(opened);
     throw new ListenErrors(errors);
+  }
+
+  function openEndpoint(endpoint: Endpoint): Listener[] {
+    const inherited = pool.take(endpoint);
+    if (inherited.length === 0) return [openListener(native, endpoint)];
+    try {
+      const listeners = inherited.map((socket) => useInheritedSocket(native, endpoint, socket));
+      return [...listeners, ...openOtherFamily(native, endpoint, inherited)];
+    } catch (error) {
+      for (const socket of inherited) pool.giveBack(socket);
+      throw error;
+    }
   }
 
   function exchange(
@@ -65,11 +88,11 @@ export function createListeners(native: Native, acceptor: Acceptor): Listeners {
     if (moved.length === 0) return [];
     const ports = new Set(moved.map(({ port }) => port));
     const inTheWay = leaving.filter(({ endpoint }) => ports.has(endpoint.port));
-    for (const listener of inTheWay) acceptor.remove(listener);
+    for (const listener of inTheWay) remove(listener);
     try {
       return openAll(moved);
     } catch (error) {
-      closeAll(opened);
+      releaseAll(opened);
       throw error instanceof ListenErrors ? new ListenErrors([...error.errors, ...restore(inTheWay)]) : error;
     }
   }
@@ -77,10 +100,11 @@ export function createListeners(native: Native, acceptor: Acceptor): Listeners {
   /** Opens again what made way in vain. @returns the errors of those whose port somebody else has taken meanwhile */
   function restore(removed: readonly Listener[]): ListenError[] {
     const errors: ListenError[] = [];
-    for (const { endpoint } of removed) {
-      open.delete(keyOf(endpoint));
+    const endpoints = new Map(removed.map(({ endpoint }) => [keyOf(endpoint), endpoint]));
+    for (const [key, endpoint] of endpoints) {
+      open.delete(key);
       try {
-        adopt(openListener(native, endpoint));
+        adopt(openEndpoint(endpoint));
       } catch (error) {
         if (!(error instanceof ListenError)) throw error;
         errors.push(error);
@@ -91,20 +115,34 @@ export function createListeners(native: Native, acceptor: Acceptor): Listeners {
 
   function commit(wanted: ReadonlyMap<string, Endpoint>, added: readonly Listener[]): void {
     const staying = [...open].filter(([key]) => wanted.has(key));
-    for (const [key, listener] of staying) listener.endpoint = wanted.get(key)!;
+    for (const [key, listeners] of staying)
+      for (const listener of listeners) listener.endpoint = wanted.get(key)!;
     open = new Map(staying);
-    for (const listener of added) adopt(listener);
+    adopt(added);
   }
 
-  function adopt(listener: Listener): void {
-    open.set(keyOf(listener.endpoint), listener);
-    acceptor.add(listener);
+  function adopt(listeners: readonly Listener[]): void {
+    for (const listener of listeners) {
+      const key = keyOf(listener.endpoint);
+      open.set(key, [...(open.get(key) ?? []), listener]);
+      acceptor.add(listener);
+    }
   }
 
-  function closeAll(listeners: readonly Listener[]): void {
-    for (const { fd } of listeners) native.close(fd);
+  function remove(listener: Listener): void {
+    acceptor.remove(listener);
+    if (listener.inherited !== undefined) pool.giveBack(listener.inherited);
+  }
+
+  function releaseAll(listeners: readonly Listener[]): void {
+    for (const { fd, inherited } of listeners) {
+      if (inherited === undefined) native.close(fd);
+      else pool.giveBack(inherited);
+    }
   }
 }
+
+const NO_POOL: SocketPool = { take: () => [], giveBack: () => {}, quiet: () => {} };
 
 // who has the wrong address on 1,000 ports need not read it 1,000 times
 const MAX_ERRORS = 10;

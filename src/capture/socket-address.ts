@@ -31,6 +31,13 @@ export function socketAddressPort(bytes: Buffer): number {
   return (bytes[2]! << 8) | bytes[3]!;
 }
 
+/** The family in what getsockname filled in; undefined for a socket that is none of IP. */
+export function socketAddressFamily(bytes: Buffer): 4 | 6 | undefined {
+  const family = familyOf(bytes);
+  if (family === AF_INET) return 4;
+  return family === AF_INET6 ? 6 : undefined;
+}
+
 function familyOf(bytes: Buffer): number {
   return littleEndian ? bytes[0]! | (bytes[1]! << 8) : (bytes[0]! << 8) | bytes[1]!;
 }

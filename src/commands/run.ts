@@ -5,6 +5,12 @@ import { parsePortArguments } from '../configuration/load.ts';
 import { type Daemon, startDaemon } from '../daemon/daemon.ts';
 import { isErrnoException, UserError } from '../errors.ts';
 import { formatPorts } from '../format/ports.ts';
+import { loadNative } from '../native/native.ts';
+import {
+  createServiceManager,
+  type ServiceManager,
+  takeServiceEnvironment,
+} from '../system/service-manager.ts';
 import { watchFile } from '../system/watch-file.ts';
 import { type FilesWatch, watchFiles } from '../system/watch-files.ts';
 import type { Voice } from '../voice.ts';
@@ -54,6 +60,10 @@ function sourceOf({ config, port, default: builtIn }: RunOptions): Configuration
 
 async function run(source: ConfigurationSource, { version, voice }: CommandContext): Promise<void> {
   keepHeapSmall();
+  // first, so that no program can inherit it
+  const service = takeServiceEnvironment(process.env);
+  const native = loadNative();
+  const manager = createServiceManager(native, service);
   let daemon: Daemon | undefined;
   let readAt = 0;
   const load = () => {
@@ -61,7 +71,7 @@ async function run(source: ConfigurationSource, { version, voice }: CommandConte
     return source.load();
   };
   const reload = () => {
-    daemon?.reload();
+    if (daemon !== undefined) reloadService(daemon, manager);
     watchParts();
   };
   const partFiles = watchPartFiles(reload, voice);
@@ -75,15 +85,26 @@ async function run(source: ConfigurationSource, { version, voice }: CommandConte
   const watch = file === undefined ? undefined : await watchConfiguration(file, { reload, isRunning, voice });
   try {
     const stdout = { fd: 1, isTerminal: process.stdout.isTTY === true };
-    daemon = startDaemon({ load, version, voice, stdout });
+    const { socketFds } = service;
+    daemon = startDaemon({ load, version, voice, native, socketFds, stdout });
     watchParts();
     greet(daemon.configuration, version, voice);
-    process.exitCode = await daemon.stop(await signal);
+    manager.ready(daemon.summary);
+    const received = await signal;
+    manager.stopping();
+    process.exitCode = await daemon.stop(received);
   } finally {
     partFiles.close();
     await watch?.close();
+    manager.close();
   }
   process.exit();
+}
+
+function reloadService(daemon: Daemon, manager: ServiceManager): void {
+  manager.reloading();
+  const isApplied = daemon.reload();
+  manager.ready(isApplied ? daemon.summary : `${daemon.summary}; the last reload was refused`);
 }
 
 /** A connection leaves only garbage behind: V8's heap gains nothing from growing as it does for programs that keep things. */

@@ -32,6 +32,7 @@ export interface ConfigurationFile {
   readonly allow?: 'off' | readonly AllowItem[];
   readonly guard?: 'on' | 'off';
   readonly brake?: 'off' | { readonly sources: number; readonly window: string };
+  readonly user?: string;
 }
 
 interface DecoyEntry extends BehaviourKeys {
@@ -67,6 +68,7 @@ export function complete(
     log: logOf(log),
     limits: limitsOf(limits),
     cookies,
+    user: entries.user === 'off' ? undefined : entries.user,
   };
 }
 

@@ -81,11 +81,11 @@ const metrics = orOffUntilBuilt(
   },
 );
 
-const user = orOffUntilBuilt(
+const user = orOff(
   { type: 'string', pattern: '^[a-z_][a-z0-9_-]{0,31}$', expected: 'the name of a user' },
   {
     title: 'User',
-    description: 'Only when started as root: the user to become after binding. Without it, root stays.',
+    description: 'Only when started as root: the user to become at once. Without it, root stays.',
     examples: ['honeyport'],
   },
 );

@@ -6,14 +6,16 @@ import type { Configuration } from '../configuration/configuration.ts';
 import { UserError } from '../errors.ts';
 import { SCHEMA_VERSION, type Unrecorded } from '../event.ts';
 import { endConnection } from '../native/end-connection.ts';
-import { loadLoginSessions, loadNative } from '../native/native.ts';
+import { loadLoginSessions, type Native } from '../native/native.ts';
 import { createRecorder } from '../sinks/recorder.ts';
 import type { Sink } from '../sinks/sink.ts';
 import { reportUserError, type Voice } from '../voice.ts';
+import { becomeUser, userWarning } from './become-user.ts';
 import { keepKnownSources } from './known-sources.ts';
 import { listenProblem } from './listen-problem.ts';
 import { openConversations } from './open-conversations.ts';
 import { changeSinks, type OpenedSinks, openSinks } from './open-sinks.ts';
+import { openSocketPool } from './open-socket-pool.ts';
 import { createReception, keepsOpen } from './reception.ts';
 import { createThrottling } from './throttling.ts';
 
@@ -22,6 +24,9 @@ export interface DaemonOptions {
   readonly load: () => Configuration;
   readonly version: string;
   readonly voice: Voice;
+  readonly native: Native;
+  /** Descriptors of sockets that systemd has opened. */
+  readonly socketFds: readonly number[];
   readonly stdout: { readonly fd: number; readonly isTerminal: boolean };
 }
 
@@ -29,8 +34,10 @@ export interface DaemonOptions {
 export interface Daemon {
   /** The configuration in force. */
   readonly configuration: Configuration;
-  /** Applies a good configuration; reports a bad one and runs on with the old one. */
-  reload(): void;
+  /** What it listens on, in a line. */
+  readonly summary: string;
+  /** Applies a good configuration; reports a bad one and runs on with the old one. @returns whether it is applied */
+  reload(): boolean;
   /** Logs what is queued, then ends. @returns the exit code: 1 when lines were lost */
   stop(signal: string): Promise<0 | 1>;
 }
@@ -42,17 +49,18 @@ const TROUBLE_PAUSE_MS = 60_000;
  * Starts to listen and to log.
  * @throws UserError when the configuration is wrong, the log cannot be written, or a port cannot be listened on
  */
-export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Daemon {
+export function startDaemon({ load, version, voice, native, socketFds, stdout }: DaemonOptions): Daemon {
   let configuration = load();
   let stopping = false;
-  const native = loadNative();
+  const startedAsRoot = process.geteuid?.() === 0;
+  becomeUser({ configuration, native, voice });
   let sinks = open(configuration);
   /** Sinks of former configurations that still try to write what they took. */
   let leaving: Promise<unknown> = Promise.resolve();
   const recorder = createRecorder(sinks);
   let troubleSaidAt = Number.NEGATIVE_INFINITY;
   const acceptor = createAcceptor({ native, onConnections: (batch) => reception.receive(batch), onTrouble });
-  const listeners = createListeners(native, acceptor);
+  const listeners = createListeners(native, acceptor, openSocketPool(native, socketFds, voice));
   const sources = keepKnownSources(configuration, voice, loadLoginSessions());
   const throttling = createThrottling(configuration.limits, recordAll);
   const opened = openConversations({
@@ -76,6 +84,9 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
   return {
     get configuration() {
       return configuration;
+    },
+    get summary() {
+      return summary(configuration);
     },
     reload,
     stop,
@@ -114,7 +125,7 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
     try {
       listeners.replace(endpointsOf(wanted));
     } catch (error) {
-      throw error instanceof ListenErrors ? listenProblem(error.errors) : error;
+      throw error instanceof ListenErrors ? listenProblem(error.errors, socketFds.length > 0) : error;
     }
   }
 
@@ -131,17 +142,19 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
     }
   }
 
-  function reload(): void {
-    if (stopping) return;
+  function reload(): boolean {
+    if (stopping) return false;
     try {
       apply(load());
       voice.say(`reloaded: ${summary(configuration)}`);
       recordReload('applied');
+      return true;
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
       reportUserError(voice, error);
       voice.warning('the new configuration is not applied: the old one runs on');
       recordReload('refused');
+      return false;
     }
   }
 
@@ -155,6 +168,8 @@ export function startDaemon({ load, version, voice, stdout }: DaemonOptions): Da
       void closeSinks(without(next, before));
       throw error;
     }
+    const warning = startedAsRoot ? userWarning(configuration, wanted) : undefined;
+    if (warning !== undefined) voice.warning(warning);
     configuration = wanted;
     sources.use(wanted);
     sinks = next;

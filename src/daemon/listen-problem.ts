@@ -2,11 +2,15 @@ import { readFileSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import type { Endpoint, ListenError } from '../capture/listener.ts';
 import { ConfigurationError } from '../errors.ts';
-import { findPortOwner } from '../system/port-owner.ts';
+import { findPortOwner, type PortOwner } from '../system/port-owner.ts';
+import { SOCKET_HINT } from './open-socket-pool.ts';
 
-/** What the user reads when ports cannot be listened on, each a line. */
-export function listenProblem(errors: readonly ListenError[]): ConfigurationError {
-  const hints = errors.map((error) => hintFor(error)).filter((hint) => hint !== undefined);
+/**
+ * What the user reads when ports cannot be listened on, each a line.
+ * @param hasSockets systemd has opened ports, so that another one is its matter, too
+ */
+export function listenProblem(errors: readonly ListenError[], hasSockets: boolean): ConfigurationError {
+  const hints = errors.map((error) => hintFor(error, hasSockets)).filter((hint) => hint !== undefined);
   return new ConfigurationError(errors.map(describe), hints[0]);
 }
 
@@ -37,11 +41,13 @@ function reason({ endpoint: { port }, errno }: ListenError): string {
   }
 }
 
-function hintFor({ errno }: ListenError): string | undefined {
+function hintFor({ errno, endpoint }: ListenError, hasSockets: boolean): string | undefined {
   switch (getSystemErrorName(-errno)) {
     case 'EADDRINUSE':
+      if (hasSockets && isOwn(findPortOwner(endpoint.port))) return SOCKET_HINT;
       return 'a decoy port is one that no service uses: stop that program or choose another port';
     case 'EACCES':
+      if (hasSockets) return SOCKET_HINT;
       return 'give the service AmbientCapabilities=CAP_NET_BIND_SERVICE, or choose a higher port';
     case 'EADDRNOTAVAIL':
       return '`ip -brief address` shows the addresses of this host';
@@ -54,7 +60,12 @@ function hintFor({ errno }: ListenError): string | undefined {
 
 function ownerOf(port: number): string {
   const owner = findPortOwner(port);
+  if (isOwn(owner)) return 'honeyport itself, at another address';
   return owner === undefined ? 'another program, which only root may name' : `${owner.name}[${owner.pid}]`;
+}
+
+function isOwn(owner: PortOwner | undefined): boolean {
+  return owner?.pid === process.pid;
 }
 
 function firstUnprivilegedPort(): number {

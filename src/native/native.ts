@@ -1,5 +1,7 @@
 import { readdirSync } from 'node:fs';
 import koffi, { type LibraryHandle } from 'koffi';
+import * as c from './constants.ts';
+import { keepNothingForPrograms, type PrivilegeCalls } from './privileges.ts';
 
 /** A poll handle of Node's own event loop on one descriptor. */
 export interface Poll {
@@ -15,7 +17,7 @@ export interface Poll {
  * The C functions that sockets need, called in this process. Those of libc return what the C function returns:
  * -1 means failed, and `errno()` then says why. Buffers are handed over as pointers and must outlive the call only.
  */
-export interface Native {
+export interface Native extends PrivilegeCalls {
   socket(family: number, type: number, protocol: number): number;
   setsockopt(fd: number, level: number, name: number, value: Uint8Array, length: number): number;
   getsockopt(fd: number, level: number, name: number, value: Uint8Array, length: Uint8Array): number;
@@ -25,8 +27,18 @@ export interface Native {
   getsockname(fd: number, address: Uint8Array, length: Uint8Array): number;
   recv(fd: number, buffer: Uint8Array | null, length: number, flags: number): number;
   send(fd: number, bytes: Uint8Array, length: number, flags: number): number;
+  sendto(
+    fd: number,
+    bytes: Uint8Array,
+    length: number,
+    flags: number,
+    address: Uint8Array,
+    addressLength: number,
+  ): number;
   shutdown(fd: number, how: number): number;
   close(fd: number): number;
+  /** fcntl(2) with a command that takes a number. */
+  fcntl(fd: number, command: number, value: number): number;
   epollCreate(flags: number): number;
   epollCtl(epollFd: number, operation: number, fd: number, event: Uint8Array | null): number;
   epollWait(epollFd: number, events: Uint8Array, maxEvents: number, timeoutMs: number): number;
@@ -56,7 +68,16 @@ const UV_READABLE = 1;
 export function loadNative(): Native {
   const library = koffi.load(null);
   const libc = (signature: string) => library.func(signature);
+  const variadicFcntl = libc('int fcntl(int, int, ...)');
+  const fcntl = (fd: number, command: number, value: number): number =>
+    variadicFcntl(fd, command, 'int', value);
+  const privileges: PrivilegeCalls = {
+    prctl: libc('int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)'),
+    capget: libc('int capget(void *, void *)'),
+    capset: libc('int capset(void *, void *)'),
+  };
   return {
+    ...privileges,
     socket: libc('int socket(int, int, int)'),
     setsockopt: libc('int setsockopt(int, int, int, void *, uint32_t)'),
     getsockopt: libc('int getsockopt(int, int, int, void *, void *)'),
@@ -66,36 +87,20 @@ export function loadNative(): Native {
     getsockname: libc('int getsockname(int, void *, void *)'),
     recv: libc('intptr_t recv(int, void *, size_t, int)'),
     send: libc('intptr_t send(int, void *, size_t, int)'),
+    sendto: libc('intptr_t sendto(int, void *, size_t, int, void *, uint32_t)'),
     shutdown: libc('int shutdown(int, int)'),
     close: libc('int close(int)'),
+    fcntl,
     epollCreate: libc('int epoll_create1(int)'),
     epollCtl: libc('int epoll_ctl(int, int, int, void *)'),
     epollWait: libc('int epoll_wait(int, void *, int, int)'),
     errno: () => koffi.errno(),
     pollReadable: bindPoll(library),
-    keepPrivilegesFromPrograms: bindKeepPrivileges(libc),
-  };
-}
-
-// https://github.com/torvalds/linux/blob/master/include/uapi/linux/prctl.h and capability.h
-const PR_CAPBSET_DROP = 24;
-const PR_CAP_AMBIENT = 47;
-const PR_CAP_AMBIENT_CLEAR_ALL = 4;
-/** Of the kernel's 64-bit form of capget(2), whose struct has effective, permitted and inheritable twice. */
-const CAPABILITY_VERSION_3 = 0x2008_0522;
-const CAPABILITY_WORDS = 6;
-const INHERITABLE_WORDS = [2, 5];
-const MOST_CAPABILITIES = 64;
-
-type Libc = (signature: string) => (...args: unknown[]) => number;
-
-function bindKeepPrivileges(libc: Libc): () => void {
-  const keepCapabilities = bindKeepCapabilities(libc);
-  const fcntl = libc('int fcntl(int, int, ...)');
-  return () => {
-    keepCapabilities();
-    // Node does this for the first ones alone, up to the first gap
-    for (const fd of openDescriptors()) if (fd > LAST_STANDARD_FD) fcntl(fd, F_SETFD, 'int', FD_CLOEXEC);
+    keepPrivilegesFromPrograms() {
+      keepNothingForPrograms(privileges);
+      // Node does this for the first ones alone, up to the first gap
+      for (const fd of openDescriptors()) if (fd > LAST_STANDARD_FD) fcntl(fd, c.F_SETFD, c.FD_CLOEXEC);
+    },
   };
 }
 
@@ -111,27 +116,6 @@ function openDescriptors(): number[] {
 const DESCRIPTORS_AS_A_RULE = 1024;
 
 const LAST_STANDARD_FD = 2;
-const F_SETFD = 2;
-const FD_CLOEXEC = 1;
-
-function bindKeepCapabilities(libc: Libc): () => void {
-  const prctl = libc('int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)');
-  const capget = libc('int capget(void *, void *)');
-  const capset = libc('int capset(void *, void *)');
-  return () => {
-    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-    const header = Uint32Array.of(CAPABILITY_VERSION_3, 0);
-    const capabilities = new Uint32Array(CAPABILITY_WORDS);
-    if (capget(header, capabilities) === 0) {
-      for (const word of INHERITABLE_WORDS) capabilities[word] = 0;
-      capset(header, capabilities);
-    }
-    // takes CAP_SETPCAP; who has not got that gives nothing through this set either, being no root
-    for (let capability = 0; capability < MOST_CAPABILITIES; capability++) {
-      prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
-    }
-  };
-}
 
 function bindPoll(library: LibraryHandle): Native['pollReadable'] {
   const defaultLoop = library.func('void *uv_default_loop()');
@@ -229,3 +213,43 @@ function takeStrings(list: unknown, count: number, free: (pointer: unknown) => v
   for (const pointer of [...pointers, list]) free(pointer);
   return texts;
 }
+
+/** A user of this host, as the name service switch knows him. */
+export interface User {
+  readonly name: string;
+  readonly uid: number;
+  /** His first group. */
+  readonly gid: number;
+  readonly home: string;
+}
+
+/** The beginning of struct passwd, the same with glibc and musl. */
+const PASSWD = {
+  name: 'void *',
+  password: 'void *',
+  uid: 'uint32_t',
+  gid: 'uint32_t',
+  fullName: 'void *',
+  home: 'str',
+} as const;
+
+/**
+ * Looks a user up.
+ * @returns undefined when there is none of that name
+ * @throws Error when the look-up failed, as when a directory server is away
+ */
+export function findUser(name: string): User | undefined {
+  const getpwnam = koffi.load(null).func('void *getpwnam(const char *)');
+  koffi.errno(0);
+  const entry: unknown = getpwnam(name);
+  if (entry === null) {
+    const errno = koffi.errno();
+    if (errno === 0 || NOT_FOUND.includes(errno)) return undefined;
+    throw new Error(`getpwnam failed with errno ${errno}`);
+  }
+  const { uid, gid, home } = koffi.decode(entry, koffi.struct(PASSWD)) as User;
+  return { name, uid, gid, home };
+}
+
+/** What getpwnam(3) may say instead of nothing where there is no such user. */
+const NOT_FOUND = [c.ERRNO.ENOENT, c.ERRNO.ESRCH, c.ERRNO.EBADF, c.ERRNO.EPERM];

@@ -52,6 +52,7 @@ test('a short file is completed with every default', () => {
     log: { file: { path: '/var/log/honeyport/honeyport.log', mode: 0o640 }, console: 'auto', syslog: [] },
     limits: DEFAULT_LIMITS,
     cookies: 'withhold',
+    user: undefined,
     allow: [],
     partFiles: [],
     guard: true,
@@ -72,6 +73,7 @@ allow:
   - { source: scanner.example.net, ports: [22, 80-90], until: 2027-01-31, comment: weekly scan }
 guard: off
 brake: { sources: 200, window: 1m }
+user: honeyport
 `;
   assert.deepEqual(configurationOf(text), {
     file: 'F',
@@ -101,6 +103,7 @@ brake: { sources: 200, window: 1m }
       lines: undefined,
     },
     cookies: 'count',
+    user: 'honeyport',
     allow: [
       {
         source: '192.0.2.7',
@@ -184,6 +187,7 @@ test('the built-in default listens on unprivileged ports and logs into the worki
     log: { file: { path: join(process.cwd(), 'honeyport.log'), mode: 0o640 }, console: 'pretty', syslog: [] },
     limits: DEFAULT_LIMITS,
     cookies: 'withhold',
+    user: undefined,
     allow: [],
     partFiles: [],
     guard: true,
@@ -307,3 +311,7 @@ function asNobody<T>(action: () => T): T {
     process.seteuid?.(0);
   }
 }
+
+test('user: off is the same as no user', () => {
+  assert.equal(configurationOf('{ decoys: [{ ports: 22 }], user: off }').user, undefined);
+});

@@ -3,20 +3,25 @@ import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
+  copyFileSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { DEFAULTS } from '../../src/configuration/schema-nodes.ts';
+import { SOCKET_DROP_IN_TEXT, socketUnitText } from '../../src/installation/socket-unit.ts';
 import { temporaryDirectory } from '../support/directory.ts';
 import { CLI } from '../support/listener.ts';
 import { requireProgram } from '../support/programs.ts';
 
 const DIRECTORY = fileURLToPath(new URL('../../systemd', import.meta.url));
+const UNIT = 'honeyport.service';
 const DOME9_UNIT = 'honeyport-dome9.service';
 /** What `systemd-analyze security` calls OK ends at 4.4; 10 is a service without any bound. */
 const MOST_EXPOSURE = 2.0;
@@ -43,7 +48,91 @@ for (const unit of units) {
 }
 
 test('there is a unit to look at', () => {
-  assert.ok(units.includes(DOME9_UNIT), units.join(', '));
+  for (const unit of [UNIT, DOME9_UNIT]) assert.ok(units.includes(unit), units.join(', '));
+});
+
+test('every file for systemd says whose it is, that upgrades replace it, and where own settings go', () => {
+  const files = readdirSync(DIRECTORY, { recursive: true, encoding: 'utf8' }).filter((name) =>
+    /\.(service|conf)$/.test(name),
+  );
+  assert.equal(files.length, 4, files.join(', '));
+  for (const file of files) {
+    const [head = ''] = readFileSync(join(DIRECTORY, file), 'utf8').split('\n\n');
+    assert.match(head, /^# Author: {2}the honeyport project$/m, file);
+    assert.match(head, /^# This file is replaced by upgrades\. /m, file);
+    assert.match(head, /systemctl edit|\/etc\/(sysusers|tmpfiles)\.d takes its place/, file);
+  }
+});
+
+test('systemd makes the users of the services, and the directories and the empty log of the listener', (context) => {
+  const root = temporaryDirectory(context);
+  mkdirSync(join(root, 'etc'));
+  provision(root);
+  const ids = new Map(
+    readFileSync(join(root, 'etc/passwd'), 'utf8')
+      .split('\n')
+      .map((line) => [line.split(':')[0]!, Number(line.split(':')[2])]),
+  );
+  for (const unit of [UNIT, DOME9_UNIT]) assert.ok(ids.get(settingOf(unit, 'User')), `the user of ${unit}`);
+  const owner = ids.get('honeyport')!;
+  const log = DEFAULTS.logPath;
+  assert.deepEqual(aboutFile(join(root, log)), [owner, owner, `100${DEFAULTS.logMode.slice(1)}`]);
+  const logs = settingOf(UNIT, 'LogsDirectory');
+  assert.equal(`/var/log/${logs}`, dirname(log));
+  const mode = settingOf(UNIT, 'LogsDirectoryMode').slice(1);
+  assert.deepEqual(aboutFile(join(root, dirname(log))), [owner, owner, `40${mode}`]);
+  // rsyslogd changes, as root, the owner of what it finds there
+  assert.deepEqual(aboutFile(join(root, 'run/honeyport')), [0, owner, '40750']);
+});
+
+test('what systemd makes twice is the same, and the log keeps what is in it', (context) => {
+  const root = temporaryDirectory(context);
+  mkdirSync(join(root, 'etc'));
+  provision(root);
+  const users = readFileSync(join(root, 'etc/passwd'), 'utf8');
+  writeFileSync(join(root, DEFAULTS.logPath), 'a line\n');
+  provision(root);
+  assert.equal(readFileSync(join(root, 'etc/passwd'), 'utf8'), users);
+  assert.equal(readFileSync(join(root, DEFAULTS.logPath), 'utf8'), 'a line\n');
+});
+
+function provision(root: string): void {
+  const files = (kind: string) => join(DIRECTORY, `${kind}.d/honeyport.conf`);
+  for (const [program, ...args] of [
+    ['systemd-sysusers', `--root=${root}`, files('sysusers')],
+    ['systemd-tmpfiles', '--create', `--root=${root}`, files('tmpfiles')],
+  ] as const) {
+    const { code, stderr } = run(requireProgram(program), ...args);
+    assert.equal(code, 0, stderr);
+    assert.doesNotMatch(stderr, /honeyport\.conf:[0-9]+:/);
+  }
+}
+
+function aboutFile(path: string): [uid: number, gid: number, mode: string] {
+  const { uid, gid, mode } = statSync(path);
+  return [uid, gid, mode.toString(8)];
+}
+
+test('systemd takes the socket unit of a configuration, and a service that has no capability with it', (context) => {
+  const directory = temporaryDirectory(context);
+  const decoys = [
+    { ports: [23, 65_535], address: undefined },
+    { ports: [22], address: '2001:db8::1' },
+  ] as const;
+  writeFileSync(join(directory, 'honeyport.socket'), socketUnitText({ file: '/f', decoys: decoys as never }));
+  copyFileSync(join(DIRECTORY, UNIT), join(directory, UNIT));
+  mkdirSync(join(directory, `${UNIT}.d`));
+  writeFileSync(join(directory, `${UNIT}.d/honeyport-sockets.conf`), SOCKET_DROP_IN_TEXT);
+  for (const unit of ['honeyport.socket', UNIT]) {
+    const { code, stdout, stderr } = run(requireProgram('systemd-analyze'), 'verify', join(directory, unit));
+    assert.deepEqual([code, stdout + stderr], [0, ''], unit);
+  }
+  const security = run(
+    requireProgram('systemd-analyze'),
+    ...['security', '--offline=true', '--no-pager', join(directory, UNIT)],
+  );
+  assert.match(security.stdout, /✓ AmbientCapabilities=/);
+  assert.match(security.stdout, /✓ CapabilityBoundingSet=~CAP_NET_\(BIND_SERVICE/);
 });
 
 for (const mode of [0o600, 0o640]) {

@@ -16,6 +16,8 @@ const PACKAGE_OF: Readonly<Record<string, string>> = {
   ip: 'iproute2',
   ss: 'iproute2',
   'systemd-analyze': 'systemd',
+  'systemd-sysusers': 'systemd',
+  'systemd-tmpfiles': 'systemd',
   unshare: 'util-linux',
   nsenter: 'util-linux',
   setpriv: 'util-linux',
