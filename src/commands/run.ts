@@ -6,6 +6,7 @@ import { type Daemon, startDaemon } from '../daemon/daemon.ts';
 import { isErrnoException, UserError } from '../errors.ts';
 import { formatPorts } from '../format/ports.ts';
 import { loadNative } from '../native/native.ts';
+import { isJournalStream } from '../system/journal-stream.ts';
 import {
   createServiceManager,
   type ServiceManager,
@@ -84,7 +85,11 @@ async function run(source: ConfigurationSource, { version, voice }: CommandConte
   const isRunning = () => daemon !== undefined;
   const watch = file === undefined ? undefined : await watchConfiguration(file, { reload, isRunning, voice });
   try {
-    const stdout = { fd: 1, isTerminal: process.stdout.isTTY === true };
+    const stdout = {
+      fd: 1,
+      isTerminal: process.stdout.isTTY === true,
+      isJournal: isJournalStream(1, process.env.JOURNAL_STREAM),
+    };
     const { socketFds } = service;
     daemon = startDaemon({ load, version, voice, native, socketFds, stdout });
     watchParts();

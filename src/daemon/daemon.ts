@@ -14,7 +14,7 @@ import { becomeUser, userWarning } from './become-user.ts';
 import { keepKnownSources } from './known-sources.ts';
 import { listenProblem } from './listen-problem.ts';
 import { openConversations } from './open-conversations.ts';
-import { changeSinks, type OpenedSinks, openSinks } from './open-sinks.ts';
+import { changeSinks, type OpenedSinks, openSinks, type StandardOutput } from './open-sinks.ts';
 import { openSocketPool } from './open-socket-pool.ts';
 import { createReception, keepsOpen } from './reception.ts';
 import { createThrottling } from './throttling.ts';
@@ -27,7 +27,7 @@ export interface DaemonOptions {
   readonly native: Native;
   /** Descriptors of sockets that systemd has opened. */
   readonly socketFds: readonly number[];
-  readonly stdout: { readonly fd: number; readonly isTerminal: boolean };
+  readonly stdout: StandardOutput;
 }
 
 /** The running listener. */

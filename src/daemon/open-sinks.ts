@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { getSystemErrorName } from 'node:util';
 import type { Configuration, ConsoleMode, SyslogReceiver } from '../configuration/configuration.ts';
 import { isErrnoException, messageOf, UserError } from '../errors.ts';
+import { createJournalFormatter, withoutLongLines } from '../format/journal.ts';
 import { createJsonFormatter } from '../format/json.ts';
 import { createLineFormatter, type LineFormatter, type Origin } from '../format/line.ts';
 import { createPrettyFormatter } from '../format/pretty.ts';
@@ -21,14 +22,20 @@ export interface OpenSinksOptions {
   readonly open?: OpenedSinks | undefined;
   readonly socketOptions: SocketOptions;
   readonly voice: Voice;
-  /** Standard output, and whether it is a terminal. */
-  readonly stdout: { readonly fd: number; readonly isTerminal: boolean };
+  readonly stdout: StandardOutput;
   /** Called when there is room again for what waited. */
   readonly onRecovery: () => void;
   /** Called when the log is closed, with the number of lines it could not take. */
   readonly onLogClosed: (lostLines: number) => void;
   /** Called when a receiver lacks events, which the log has. */
   readonly onReceiverLost: (receiver: string, events: number) => void;
+}
+
+/** Standard output, and where it leads. */
+export interface StandardOutput {
+  readonly fd: number;
+  readonly isTerminal: boolean;
+  readonly isJournal: boolean;
 }
 
 /** The sinks of a configuration. */
@@ -195,7 +202,7 @@ function hintFor(error: unknown, path: string): string | undefined {
 }
 
 function openConsole({ configuration, voice, stdout }: OpenSinksOptions, origin: Origin): Sink[] {
-  const format = consoleFormat(configuration.log.console, stdout.isTerminal, origin);
+  const format = consoleFormat(configuration.log.console, stdout, origin);
   if (format === undefined) return [];
   const onDropped = (lines: number) =>
     voice.warning(`${lines} lines not shown, the terminal was too slow; the log has them`);
@@ -205,7 +212,17 @@ function openConsole({ configuration, voice, stdout }: OpenSinksOptions, origin:
   return sink === undefined ? [] : [sink];
 }
 
-function consoleFormat(mode: ConsoleMode, isTerminal: boolean, origin: Origin): LineFormatter | undefined {
+function consoleFormat(
+  mode: ConsoleMode,
+  { isTerminal, isJournal }: StandardOutput,
+  origin: Origin,
+): LineFormatter | undefined {
+  if (mode === 'line' && isJournal) return withoutLongLines(createJournalFormatter());
+  const format = formatOf(mode, isTerminal, origin);
+  return format !== undefined && isJournal ? withoutLongLines(format) : format;
+}
+
+function formatOf(mode: ConsoleMode, isTerminal: boolean, origin: Origin): LineFormatter | undefined {
   switch (mode) {
     case 'auto':
       return isTerminal ? createPrettyFormatter() : undefined;
