@@ -5,8 +5,10 @@ import { addAllowCommand } from './commands/allow.ts';
 import { addCheckCommand } from './commands/check.ts';
 import { addDemoCommand } from './commands/demo.ts';
 import { addDome9Command } from './commands/dome9.ts';
+import { addInstallCommand } from './commands/install.ts';
 import { addRunCommand } from './commands/run.ts';
 import { addSchemaCommand } from './commands/schema.ts';
+import { addUninstallCommand } from './commands/uninstall.ts';
 import { addWhyCommand } from './commands/why.ts';
 import { UserError } from './errors.ts';
 import { createErrorWriter } from './system/standard-error.ts';
@@ -37,6 +39,8 @@ addAllowCommand(program, context);
 addWhyCommand(program, context);
 addDome9Command(program, context);
 addDemoCommand(program, context);
+addInstallCommand(program, context);
+addUninstallCommand(program, context);
 
 try {
   await program.parseAsync();

@@ -14,7 +14,7 @@ export interface Poll {
 }
 
 /**
- * The C functions that sockets need, called in this process. Those of libc return what the C function returns:
+ * The C functions that sockets and locks need, called in this process. Those of libc return what the C function returns:
  * -1 means failed, and `errno()` then says why. Buffers are handed over as pointers and must outlive the call only.
  */
 export interface Native extends PrivilegeCalls {
@@ -39,6 +39,7 @@ export interface Native extends PrivilegeCalls {
   close(fd: number): number;
   /** fcntl(2) with a command that takes a number. */
   fcntl(fd: number, command: number, value: number): number;
+  flock(fd: number, operation: number): number;
   epollCreate(flags: number): number;
   epollCtl(epollFd: number, operation: number, fd: number, event: Uint8Array | null): number;
   epollWait(epollFd: number, events: Uint8Array, maxEvents: number, timeoutMs: number): number;
@@ -91,6 +92,7 @@ export function loadNative(): Native {
     shutdown: libc('int shutdown(int, int)'),
     close: libc('int close(int)'),
     fcntl,
+    flock: libc('int flock(int, int)'),
     epollCreate: libc('int epoll_create1(int)'),
     epollCtl: libc('int epoll_ctl(int, int, int, void *)'),
     epollWait: libc('int epoll_wait(int, void *, int, int)'),

@@ -1,3 +1,4 @@
+import type { Readable, Writable } from 'node:stream';
 import { execa } from 'execa';
 
 export interface RunProgramOptions {
@@ -239,4 +240,65 @@ export function startProgram(options: StartProgramOptions): StartedProgram {
   function kill(): void {
     killGroup(pid);
   }
+}
+
+export interface StartGuardOptions {
+  readonly program: string;
+  readonly args: readonly string[];
+  /** A descriptor that it holds, too, as its fourth. */
+  readonly fd: number;
+  readonly timeoutMs: number;
+}
+
+/** A program that waits for us to end. */
+export interface StartedGuard {
+  /** Sends it a word; it sees our end as the end of its standard input. */
+  tell(word: string): void;
+  /** Resolves when it has ended. Never rejects. */
+  readonly ended: Promise<unknown>;
+}
+
+/**
+ * Starts a program in a session of its own, so that neither a signal to our group nor a terminal that is closed ends it,
+ * and waits until it has printed a line. It is not ended with us; what it says goes to our standard error.
+ * @throws Error when it does not print one in time
+ */
+export async function startGuard({ program, args, fd, timeoutMs }: StartGuardOptions): Promise<StartedGuard> {
+  const running = execa(program, args, {
+    // execa's types know pipes of the first three alone
+    stdio: ['pipe', 'pipe', 'inherit', fd as 3],
+    detached: true,
+    cleanup: false,
+    buffer: false,
+    reject: false,
+    cwd: '/',
+  });
+  const { stdin, stdout } = running as unknown as { stdin: Writable; stdout: Readable };
+  // it has ended, and `ended` tells
+  stdin.on('error', () => {});
+  const ended = running.then(() => undefined);
+  try {
+    await firstData(stdout, ended, timeoutMs);
+  } catch (error) {
+    running.kill('SIGKILL');
+    throw error;
+  }
+  stdout.destroy();
+  return { tell: (word) => void stdin.end(word), ended };
+}
+
+/** @throws Error when there is none in time */
+function firstData(stream: Readable, ended: Promise<unknown>, timeoutMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const give = (why: string) => reject(new Error(`the guard of the installation ${why}`));
+    const timer = setTimeout(() => give('did not start in time'), timeoutMs);
+    stream.once('data', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+    void ended.then(() => {
+      clearTimeout(timer);
+      give('could not be started');
+    });
+  });
 }

@@ -1,0 +1,43 @@
+import { basename } from 'node:path';
+import type { Manifest } from '../installation/manifest.ts';
+import { SOCKET_UNIT_FILE } from '../installation/socket-unit.ts';
+import { unitState } from './host-programs.ts';
+import { isThere } from './piece.ts';
+import { type Change, type Effect, touches } from './plan.ts';
+
+export const SERVICE = 'honeyport.service';
+export const SERVICE_USER = 'honeyport';
+
+interface ServiceContext {
+  readonly changes: readonly Change[];
+  /** What is installed before. */
+  readonly manifest: Manifest | undefined;
+  /** What is installed afterwards. */
+  readonly version: string;
+}
+
+/** A service that is new is started; one that runs is restarted if its unit or its program changed, and no other. */
+export async function serviceEffects({ manifest, changes, version }: ServiceContext): Promise<Effect[]> {
+  const isChanged = touches(changes, 'systemd');
+  const effects: Effect[] = isChanged ? [{ kind: 'read units' }] : [];
+  const { active } = await unitState(SERVICE);
+  if (active) {
+    const isOther = isChanged || manifest?.version !== version;
+    return isOther
+      ? [...effects, ...(await socketEffects(changes)), { kind: 'restart', unit: SERVICE }]
+      : effects;
+  }
+  // after an uninstall that left logs, the manifest knows of no file
+  const isFirst = (manifest?.files.length ?? 0) === 0 && !isThere('/', OWN_UNIT);
+  return isFirst ? [...effects, { kind: 'start', unit: SERVICE }] : effects;
+}
+
+/** The administrator's own unit, or a mask, comes before ours. */
+export const OWN_UNIT = `/etc/systemd/system/${SERVICE}`;
+
+/** Sockets that are open keep their ports until they are restarted. */
+async function socketEffects(changes: readonly Change[]): Promise<Effect[]> {
+  const isChanged = changes.some((change) => 'path' in change && change.path === SOCKET_UNIT_FILE);
+  const unit = basename(SOCKET_UNIT_FILE);
+  return isChanged && (await unitState(unit)).active ? [{ kind: 'restart', unit }] : [];
+}
