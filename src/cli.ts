@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { addAllowCommand } from './commands/allow.ts';
 import { addCheckCommand } from './commands/check.ts';
 import { addDemoCommand } from './commands/demo.ts';
+import { addDoctorCommand } from './commands/doctor.ts';
 import { addDome9Command } from './commands/dome9.ts';
 import { addInstallCommand } from './commands/install.ts';
 import { addRunCommand } from './commands/run.ts';
@@ -41,6 +42,7 @@ addDome9Command(program, context);
 addDemoCommand(program, context);
 addInstallCommand(program, context);
 addUninstallCommand(program, context);
+addDoctorCommand(program, context);
 
 try {
   await program.parseAsync();

@@ -154,10 +154,10 @@ async function ask(...args: string[]): Promise<string> {
   const limits = { timeoutMs: TIMEOUT_MS, mostBytes: MOST_BYTES };
   const result = await runProgram({ program: 'fail2ban-client', args, ...limits });
   if (result.end.kind === 'exit' && result.end.code === 0) return result.stdout;
-  throw problemOf(args, result);
+  throw fail2banProblem(args, result);
 }
 
-function problemOf(args: readonly string[], { end, stdout, stderr }: ProgramResult): UserError {
+export function fail2banProblem(args: readonly string[], { end, stdout, stderr }: ProgramResult): UserError {
   const asked = `fail2ban-client ${args.join(' ')}`;
   switch (end.kind) {
     case 'missing':

@@ -86,7 +86,7 @@ const LOGROTATE_SCRIPT =
   /^\s*(?:prerotate|postrotate|firstaction|lastaction|preremove)\b[\s\S]*?^\s*endscript\b/gm;
 
 /** glob(7) as fail2ban and logrotate use it: neither `*` nor `?` stands for a slash. */
-function matchesShellPattern(path: string, pattern: string): boolean {
+export function matchesShellPattern(path: string, pattern: string): boolean {
   const expression = pattern
     .replace(/[.+^${}()|\\]/g, '\\$&')
     .replace(/\*+/g, '[^/]*')
