@@ -15,7 +15,9 @@ export function serviceProgramProblems(): string[] {
     const real = realpathSync(path);
     // ProtectHome= hides them, and their modes as a rule, too
     return /^\/(root|home)\//.test(real)
-      ? [`${path} leads to ${real}, where the service may not go: npm install --global --install-links, as root`]
+      ? [
+          `${path} leads to ${real}, where the service may not go: npm install --global --install-links, as root`,
+        ]
       : [];
   });
 }
