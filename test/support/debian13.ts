@@ -1,112 +1,15 @@
-import { type ChildProcess, execFileSync, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { cachedTree, pathOfTree } from './cached-tree.ts';
+import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
+import { debianRoot } from './debian-root.ts';
 import { requireProgram } from './programs.ts';
 
-/** The second half of the test matrix: fail2ban 1.1.0, Python 3.13, Node 20.19.2. */
-const SUITE = 'trixie';
-const PACKAGES = ['fail2ban', 'nftables', 'python3-pyinotify', 'python3-systemd', 'nodejs', 'iproute2'];
-
-const BUILD_STEP_TIMEOUT_MS = 10 * 60_000;
-
 /**
- * A directory with a Debian 13 system, made on the first call ever. It is shared: nothing may write to it;
- * `runInDebian13` sees to that. Needs root.
+ * The second half of the test matrix: fail2ban 1.1.0, Python 3.13, Node 20.19.2. The directory is shared: nothing may
+ * write to it; `runInDebian13` sees to that. Needs root.
  *
- * @throws when debootstrap or apt-get fails; a half-made tree is removed
+ * @throws as `debianRoot`
  */
 export function debian13Root(): string {
-  return cachedTree({ name: 'debian13', contents: `${SUITE}: ${PACKAGES.join(' ')}`, build });
-}
-
-function build(root: string): void {
-  const mirror = debianMirror();
-  progress(
-    `making a Debian 13 system in ${pathOfTree('debian13')} from ${mirror}; this happens once and takes a minute or two`,
-  );
-  inOwnMounts([requireProgram('debootstrap'), '--variant=minbase', SUITE, root, mirror]);
-  // Nothing runs in a chroot by itself, but maintainer scripts try to start their services.
-  writeFileSync(join(root, 'usr/sbin/policy-rc.d'), '#!/bin/sh\nexit 101\n', { mode: 0o755 });
-  progress(`installing ${PACKAGES.join(', ')} in it`);
-  const install = `apt-get -q install --yes --no-install-recommends ${PACKAGES.join(' ')} && apt-get clean`;
-  inOwnMounts([
-    'sh',
-    '-ec',
-    'mount -t proc proc "$1/proc"; exec chroot "$1" sh -c "$2"',
-    'sh',
-    root,
-    install,
-  ]);
-  progress('the Debian 13 system is ready');
-}
-
-/**
- * Runs `argv` with mounts and processes of its own, which vanish with it, however it ends; and it ends with us, even
- * if we are killed.
- */
-function inOwnMounts(argv: readonly string[]): void {
-  const isolated = ['unshare', '--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child'];
-  execFileSync(requireProgram('setpriv'), ['--pdeathsig', 'KILL', ...isolated, ...argv], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-    encoding: 'utf8',
-    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C.UTF-8' },
-    timeout: BUILD_STEP_TIMEOUT_MS,
-    killSignal: 'SIGKILL',
-  });
-}
-
-function progress(text: string): void {
-  process.stderr.write(`honeyport tests: ${text}\n`);
-}
-
-/** The mirror that this machine itself uses for its release, so that a local or cached mirror is honoured. */
-function debianMirror(): string {
-  const codename = /^VERSION_CODENAME=(\S+)/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1];
-  const sources = aptSources();
-  const own = sources.find(({ suite, components }) => suite === codename && components.includes('main'));
-  if (own !== undefined) return own.uri;
-  throw new Error(
-    `Expected a Debian mirror for ${codename} in /etc/apt, got ${sources.length} other sources`,
-  );
-}
-
-/** One archive that apt reads. */
-interface AptSource {
-  readonly uri: string;
-  readonly suite: string;
-  readonly components: readonly string[];
-}
-
-function aptSources(): AptSource[] {
-  const directory = '/etc/apt/sources.list.d';
-  const names = existsSync(directory) ? readdirSync(directory) : [];
-  const files = ['/etc/apt/sources.list', ...names.map((name) => join(directory, name))].filter(existsSync);
-  return files.flatMap((file) => {
-    const text = readFileSync(file, 'utf8').replace(/^\s*#.*\n?/gm, '');
-    return file.endsWith('.sources') ? readStanzas(text) : readLines(text);
-  });
-}
-
-/** The one-line format of sources.list(5): `deb [options] uri suite component...`. */
-function readLines(text: string): AptSource[] {
-  const entry = /^deb\s+(?:\[[^\]]*\]\s+)?(\S+)\s+(\S+)[^\S\n]+(.+)$/gm;
-  return [...text.matchAll(entry)].map(([, uri, suite, components]) => ({
-    uri: uri!,
-    suite: suite!,
-    components: components!.split(/\s+/),
-  }));
-}
-
-/** The deb822 format of sources.list(5): stanzas of `Key: value` lines. */
-function readStanzas(text: string): AptSource[] {
-  return text.split(/\n\s*\n/).flatMap((stanza) => {
-    const words = (key: string) =>
-      new RegExp(`^${key}:(.*)$`, 'mi').exec(stanza)?.[1]?.trim().split(/\s+/) ?? [];
-    if (!words('Types').includes('deb') || words('Enabled')[0] === 'no') return [];
-    const components = words('Components');
-    return words('URIs').flatMap((uri) => words('Suites').map((suite) => ({ uri, suite, components })));
-  });
+  return debianRoot('debian13');
 }
 
 /** How a program runs in the Debian 13 system. */
