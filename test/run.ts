@@ -13,8 +13,24 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /** Real programs in network namespaces; the rest runs anywhere. */
 const NEEDS_ROOT = ['test/end-to-end/', 'test/fail2ban/'];
 
-/** For a whole file; the first one to need Debian 13 makes it, from a mirror that may be slow. */
+/** Of those, the files that run one after the other, with nothing beside them. */
+const ALONE: readonly string[] = [
+  // compares how long bursts take with two actions, and how far one has come when another ban is there
+  'test/end-to-end/fail2ban-burst.test.ts',
+  // compares how long bursts take with and without the action
+  'test/end-to-end/fail2ban-dome9-burst.test.ts',
+];
+
+/** Quick files compute, on two cores or more. The others wait most of their time, so one more has its turn. */
+const AT_A_TIME = { quick: 2, alone: 1, together: 3 } as const;
+
 const FILE_TIMEOUT_MS = 15 * 60_000;
+
+/** As a shell says it of Ctrl-C. */
+const INTERRUPTED = 130;
+
+/** So that files side by side cannot want the same port. */
+const OWN_NETWORK = './test/support/own-network.ts';
 
 /** Any warning of Node fails the test that caused it; the programs under test run as their users run them. */
 const WARNINGS_ARE_ERRORS = 'data:text/javascript,process.on("warning",(warning)=>{throw warning})';
@@ -30,8 +46,24 @@ async function main(args: readonly string[]): Promise<number> {
   if (!quick) installMissing();
   const lint = await run('npm', ['run', '--silent', 'lint']);
   if (lint !== 0) return complain('lint found problems; no test was run', lint);
-  const quickTests = await runTests(testFiles(false), 2);
-  return quick || quickTests !== 0 ? quickTests : runTests(testFiles(true), 1);
+  const quickFiles = runTests(testFiles(false), AT_A_TIME.quick);
+  if (quick) return quickFiles;
+  // what it waits for is mirrors; the quick tests need nothing of it
+  const [quickTests, prepared] = await Promise.all([quickFiles, runScript('test/prepare.ts')]);
+  if (prepared !== 0) return complain('what the tests share could not be made; no test of root was run', 1);
+  return quickTests === 0 ? runRootTests(testFiles(true)) : quickTests;
+}
+
+/** Runs all of them, also when some have failed. */
+async function runRootTests(files: readonly string[]): Promise<number> {
+  const unknown = ALONE.filter((file) => !files.includes(file));
+  if (unknown.length > 0) throw new Error(`Expected the files that run alone to exist, got ${unknown}`);
+  const alone = await runTests(ALONE, AT_A_TIME.alone);
+  if (alone === INTERRUPTED) return alone;
+  const others = files.filter((file) => !ALONE.includes(file));
+  const together = await runTests(others, AT_A_TIME.together, ['--import', OWN_NETWORK]);
+  if (alone === 0 || together !== 0) return together;
+  return complain('tests of files that run alone have failed, see above', alone);
 }
 
 function needsRoot(): string {
@@ -63,29 +95,40 @@ function testFiles(needsRoot: boolean): string[] {
   return files.filter((file) => NEEDS_ROOT.some((folder) => file.startsWith(folder)) === needsRoot).sort();
 }
 
-/** @param atATime real programs run one file after the other, as they load the machine; the rest has nothing in common */
-function runTests(files: readonly string[], atATime: number): Promise<number> {
+/** @param preload arguments of Node, for each file's process */
+function runTests(
+  files: readonly string[],
+  atATime: number,
+  preload: readonly string[] = [],
+): Promise<number> {
   // Without a file node would look for some by itself.
   if (files.length === 0) throw new Error('Expected test files in test/, got none');
-  const preload = ['--import', 'tsx', '--import', WARNINGS_ARE_ERRORS];
   const how = [
     '--test',
     `--test-concurrency=${atATime}`,
     '--test-reporter=spec',
     `--test-timeout=${FILE_TIMEOUT_MS}`,
   ];
-  return run(process.execPath, [...preload, ...how, ...files]);
+  return runScript(...preload, ...how, ...files);
+}
+
+function runScript(...args: string[]): Promise<number> {
+  return run(process.execPath, ['--import', 'tsx', '--import', WARNINGS_ARE_ERRORS, ...args]);
 }
 
 /** Runs a program in the foreground; a signal to us is one to it, so that tests can clean up. */
 async function run(command: string, args: readonly string[]): Promise<number> {
   const child = spawn(command, args, { stdio: 'inherit' });
-  const pass = (signal: NodeJS.Signals) => child.kill(signal);
+  let interrupted = false;
+  const pass = (signal: NodeJS.Signals) => {
+    interrupted = true;
+    child.kill(signal);
+  };
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   for (const signal of signals) process.on(signal, pass);
   const code = await new Promise<number | null>((resolve, reject) =>
     child.once('close', resolve).once('error', reject),
   );
   for (const signal of signals) process.off(signal, pass);
-  return code ?? 1;
+  return interrupted ? INTERRUPTED : (code ?? 1);
 }

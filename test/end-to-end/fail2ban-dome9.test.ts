@@ -4,7 +4,6 @@ import {
   appendFileSync,
   chmodSync,
   chownSync,
-  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -18,10 +17,17 @@ import { join } from 'node:path';
 import { before, describe, type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connectLine } from '../support/ban-burst.ts';
-import { type BanStage, startBans } from '../support/bans.ts';
+import { startBans } from '../support/bans.ts';
 import { debian13Root } from '../support/debian13.ts';
+import {
+  recorded,
+  recordedAddresses,
+  recording,
+  startRecording,
+  untilRecorded,
+} from '../support/dome9-record.ts';
 import { manyAddresses } from '../support/dome9-service.ts';
-import { type Fail2ban, RELEASES, type Release, SHIPPED_DIR } from '../support/fail2ban.ts';
+import { type Fail2ban, RELEASES, SHIPPED_DIR } from '../support/fail2ban.ts';
 import { requireProgram } from '../support/programs.ts';
 import { freeBytes, mountTinyDisk } from '../support/tiny-disk.ts';
 import { waitFor } from '../support/wait.ts';
@@ -32,33 +38,6 @@ const DEADLINE_MS = 30_000;
 /** Neither root nor the owner of anything else. */
 const SERVICE_USER = 64_321;
 
-/** What `stage.dir` holds of a jail. */
-interface Recorded {
-  readonly version: number;
-  readonly jail: string;
-  readonly leftOut: number;
-  readonly bans: readonly Readonly<Record<string, unknown>>[];
-}
-
-/** Beside what the shipped jail has; of another jail, beside what blocks. */
-function settings(options = 'state="DIR/dome9"', { before = '%(known/action)s', more = '' } = {}): string {
-  return `action = ${before}\n         honeyport-dome9.py[${options}]\n${more}`;
-}
-
-async function startRecording(context: TestContext, release: Release = 'host', text = settings()) {
-  const stage = await startBans(context, { release, jails: { honeyport: { settings: text } } });
-  return { ...stage, state: join(stage.dir, 'dome9') };
-}
-
-function recorded(state: string, jail = 'honeyport'): Recorded {
-  return JSON.parse(readFileSync(join(state, `wanted/${jail}.json`), 'utf8'));
-}
-
-const addresses = (state: string, jail?: string) =>
-  recorded(state, jail)
-    .bans.map(({ ip }) => String(ip))
-    .sort();
-
 /** What the action tells of itself. */
 function told(fail2ban: Fail2ban, property: 'wanted' | 'waiting', jail = 'honeyport'): number {
   return Number(fail2ban.client('get', jail, 'action', 'honeyport-dome9', property));
@@ -67,16 +46,8 @@ function told(fail2ban: Fail2ban, property: 'wanted' | 'waiting', jail = 'honeyp
 async function untilTold(fail2ban: Fail2ban, wanted: number): Promise<void> {
   await waitFor(() => told(fail2ban, 'wanted') === wanted && told(fail2ban, 'waiting') === 0, {
     deadlineMs: DEADLINE_MS,
+    everyMs: 100,
     what: `${wanted} bans that the action has recorded`,
-  });
-}
-
-async function untilRecorded(state: string, wanted: readonly string[], jail?: string): Promise<void> {
-  const sorted = JSON.stringify([...wanted].sort());
-  await waitFor(() => JSON.stringify(addresses(state, jail)) === sorted, {
-    deadlineMs: DEADLINE_MS,
-    what: () =>
-      `${sorted.slice(0, 200)} in the record, which has ${readdirSync(join(state, '..')).join(' ')}`,
   });
 }
 
@@ -161,7 +132,7 @@ describe('the record', { concurrency: 4 }, () => {
     test(`a ban that ${release} fail2ban makes longer, as its source was banned before, is recorded with its new end`, async (context) => {
       // fail2ban bans for 5 s as ever, and looks only then how often it has banned before
       const more = 'bantime = 5\nbantime.increment = true\nbantime.multipliers = 1 40\n';
-      const stage = await startRecording(context, release, settings(undefined, { more }));
+      const stage = await startRecording(context, release, recording(undefined, { more }));
       const { state, knock, fail2ban, waitForLog } = stage;
       knock(ADDRESS);
       await waitForLog(new RegExp(`NOTICE +\\[honeyport\\] Unban ${ADDRESS}`));
@@ -193,7 +164,7 @@ describe('the record', { concurrency: 4 }, () => {
     fail2ban.client('set', 'honeyport', 'unbanip', OTHER);
     await fail2ban.stop();
     assert.deepEqual(
-      addresses(state),
+      recordedAddresses(state),
       [ADDRESS, ADDRESS6],
       'what changed just before the stop is not recorded',
     );
@@ -209,7 +180,7 @@ describe('the record', { concurrency: 4 }, () => {
     fail2ban.client('set', 'honeyport', 'banip', OTHER);
     await untilRecorded(state, [OTHER]);
     fail2ban.client('stop', 'honeyport');
-    assert.deepEqual(addresses(state), [OTHER], 'the stop of the jail lifted the ban');
+    assert.deepEqual(recordedAddresses(state), [OTHER], 'the stop of the jail lifted the ban');
   });
 
   test('what is lifted right after a start is out of the record, also when a stop comes at once', async (context) => {
@@ -228,12 +199,12 @@ describe('the record', { concurrency: 4 }, () => {
     await restart();
     fail2ban.client('set', 'honeyport', 'unbanip', ADDRESS);
     await fail2ban.stop();
-    assert.deepEqual(addresses(state), [OTHER, ADDRESS6], 'the lifted one stayed');
+    assert.deepEqual(recordedAddresses(state), [OTHER, ADDRESS6], 'the lifted one stayed');
     await fail2ban.start();
     await waitFor(() => fail2ban.banned().length === 2, { deadlineMs: DEADLINE_MS, what: 'restored bans' });
     fail2ban.client('unban', '--all');
     await fail2ban.stop();
-    assert.deepEqual(addresses(state), [], 'those that were lifted together stayed');
+    assert.deepEqual(recordedAddresses(state), [], 'those that were lifted together stayed');
   });
 
   test('a running jail that is given the action begins to record when it restarts', async (context) => {
@@ -241,7 +212,7 @@ describe('the record', { concurrency: 4 }, () => {
     const { knock, fail2ban, waitForHeld, configure, dir } = stage;
     knock(ADDRESS);
     await waitForHeld(ADDRESS);
-    configure({ honeyport: { settings: settings() } });
+    configure({ honeyport: { settings: recording() } });
     fail2ban.client('restart', 'honeyport');
     await untilRecorded(join(dir, 'dome9'), [ADDRESS]);
   });
@@ -284,9 +255,9 @@ describe('the record', { concurrency: 4 }, () => {
   test('a permanent ban has no end, and a jail of another filter has neither port nor event', async (context) => {
     const more = 'bantime = -1\n';
     const jails = {
-      honeyport: { settings: settings(undefined, { more }) },
+      honeyport: { settings: recording(undefined, { more }) },
       'other.jail': {
-        settings: `filter = plain\n${settings(undefined, { before: '%(action_)s' })}`,
+        settings: `filter = plain\n${recording(undefined, { before: '%(action_)s' })}`,
       },
     };
     const files = {
@@ -319,12 +290,12 @@ describe('the record', { concurrency: 4 }, () => {
     fail2ban.client('reload');
     knock(OTHER);
     await untilRecorded(state, [ADDRESS, OTHER]);
-    configure({ honeyport: { settings: settings('state="here"') } });
+    configure({ honeyport: { settings: recording('state="here"') } });
     fail2ban.client('reload');
     await waitForLog(
       /ERROR .*\[honeyport\] honeyport-dome9: state: expected an absolute path, got 'here'; the options before stay in force/,
     );
-    configure({ honeyport: { settings: settings('state="DIR/elsewhere"') } });
+    configure({ honeyport: { settings: recording('state="DIR/elsewhere"') } });
     fail2ban.client('reload');
     await untilRecorded(join(dir, 'elsewhere'), [ADDRESS, OTHER]);
     configure({ honeyport: {} });
@@ -334,14 +305,14 @@ describe('the record', { concurrency: 4 }, () => {
   });
 
   test('wrong options stop neither fail2ban nor the block, and once they are right all bans are recorded', async (context) => {
-    const stage = await startRecording(context, 'host', settings('stat="/x"'));
+    const stage = await startRecording(context, 'host', recording('stat="/x"'));
     const { knock, fail2ban, waitForHeld, waitForLog, configure, state } = stage;
     await waitForLog(
       /ERROR .*Expected an option of honeyport-dome9, got stat; nothing is recorded for Dome9/,
     );
     knock(ADDRESS);
     await waitForHeld(ADDRESS);
-    configure({ honeyport: { settings: settings() } });
+    configure({ honeyport: { settings: recording() } });
     fail2ban.client('reload');
     await untilRecorded(state, [ADDRESS]);
   });
@@ -353,7 +324,7 @@ describe('the record', { concurrency: 4 }, () => {
     const action = join(fail2ban.configuration, 'action.d');
     renameSync(join(action, 'honeyport_nftables.py'), join(action, 'honeyport_other.py'));
     stage.configure({
-      honeyport: { settings: 'banaction = honeyport_other.py[log=off]\n'.concat(settings()) },
+      honeyport: { settings: 'banaction = honeyport_other.py[log=off]\n'.concat(recording()) },
     });
     await fail2ban.start();
     await waitForLog(/ERROR .*honeyport_nftables\.py of the same release must stand beside this file/);
@@ -383,7 +354,7 @@ describe('the record', { concurrency: 4 }, () => {
     const others = [OTHER, '203.0.113.0/24', '203.0.113.200', '203.0.113.3'];
     await untilRecorded(state, others);
     // a reload forgets what was added to ignoreip
-    configure({ honeyport: { settings: settings('state="DIR/dome9", allow=off') } });
+    configure({ honeyport: { settings: recording('state="DIR/dome9", allow=off') } });
     fail2ban.client('reload');
     await untilRecorded(state, [ADDRESS, ADDRESS6, ...others]);
   });
@@ -392,8 +363,8 @@ describe('the record', { concurrency: 4 }, () => {
     const disk = mountFreezableDisk(context);
     const options = `state="${disk.directory}"`;
     const jails = {
-      honeyport: { settings: settings(options) },
-      other: { settings: settings(options, { before: '%(action_)s' }) },
+      honeyport: { settings: recording(options) },
+      other: { settings: recording(options, { before: '%(action_)s' }) },
     };
     const { knock, waitForHeld, fail2ban } = await startBans(context, { release: 'host', jails });
     knock(ADDRESS);
@@ -408,7 +379,7 @@ describe('the record', { concurrency: 4 }, () => {
           fail2ban.client('set', jail, 'unbanip', source);
         }
       }
-      assert.deepEqual(addresses(disk.directory), [ADDRESS]);
+      assert.deepEqual(recordedAddresses(disk.directory), [ADDRESS]);
       knock(OTHER);
       await waitForHeld(OTHER);
       for (const jail of ['honeyport', 'other'])
@@ -431,7 +402,7 @@ describe('the record', { concurrency: 4 }, () => {
     const { knock, waitForHeld, waitForLog, fail2ban } = await startRecording(
       context,
       'host',
-      settings(`state="${disk}"`),
+      recording(`state="${disk}"`),
     );
     knock(ADDRESS);
     await untilRecorded(disk, [ADDRESS]);
@@ -472,7 +443,7 @@ describe('the record', { concurrency: 4 }, () => {
     const { dir, state, knock, waitForLog, configure, fail2ban } = await startRecording(
       context,
       'host',
-      settings('state="DIR/none"'),
+      recording('state="DIR/none"'),
     );
     mkdirSync(state);
     chmodSync(state, 0o750);
@@ -484,12 +455,12 @@ describe('the record', { concurrency: 4 }, () => {
       ['file', () => writeFileSync(join(dir, 'file'), '')],
     ] as const) {
       make();
-      configure({ honeyport: { settings: settings(`state="DIR/${name}"`) } });
+      configure({ honeyport: { settings: recording(`state="DIR/${name}"`) } });
       fail2ban.client('reload');
       await waitForLog(new RegExp(`ERROR .*cannot write \\S+: \\S+/${name} is not a directory of its own`));
     }
     symlinkSync(target, join(state, 'wanted'));
-    configure({ honeyport: { settings: settings() } });
+    configure({ honeyport: { settings: recording() } });
     fail2ban.client('reload');
     knock(ADDRESS);
     await waitForLog(/ERROR .*cannot write \S+: wanted is not a directory of its own/);
@@ -517,7 +488,11 @@ describe('the record', { concurrency: 4 }, () => {
   });
 
   test('directories that are missing are made, the way there for everybody', async (context) => {
-    const { dir, knock } = await startRecording(context, 'host', settings('state="DIR/lib/honeyport/dome9"'));
+    const { dir, knock } = await startRecording(
+      context,
+      'host',
+      recording('state="DIR/lib/honeyport/dome9"'),
+    );
     knock(ADDRESS);
     await untilRecorded(join(dir, 'lib/honeyport/dome9'), [ADDRESS]);
     const mode = (name: string) => (statSync(join(dir, name)).mode & 0o777).toString(8);
@@ -541,40 +516,6 @@ test('a burst of 10,000 is in nftables and in the record', async (context) => {
   assert.equal(recorded(state).leftOut, 0);
   assert.equal(fail2ban.client('get', 'honeyport', 'action', 'honeyport-dome9', 'waiting').trim(), '0');
 });
-
-/** A burst takes 0.3 to 0.6 s, and up to 0.4 s more of fail2ban's own sleep, as it falls. */
-const BURSTS = 5;
-const SOURCES = 1000;
-
-test('the last of 1,000 sources is in nftables as soon as without the action', async (context) => {
-  const without = await startBans(context, { release: 'host' });
-  const beside = await startRecording(context);
-  const times = new Map<Pick<BanStage, 'dir' | 'banLog'>, number[]>([
-    [without, []],
-    [beside, []],
-  ]);
-  for (let burst = 0; burst < BURSTS; burst++) {
-    for (const [stage, taken] of times) taken.push(await banBurst(stage, burst));
-  }
-  const [own, others] = [Math.min(...times.get(beside)!), Math.min(...times.get(without)!)];
-  const text = `quickest of ${BURSTS} bursts: ${Math.round(own)} ms with it, ${Math.round(others)} ms without`;
-  context.diagnostic(text);
-  assert.ok(own <= 1.5 * others + 300, text);
-  await untilRecorded(beside.state, manyAddresses(BURSTS * SOURCES));
-});
-
-async function banBurst({ dir, banLog }: Pick<BanStage, 'dir' | 'banLog'>, burst: number): Promise<number> {
-  const sources = manyAddresses(SOURCES, burst * SOURCES);
-  const begin = performance.now();
-  appendFileSync(join(dir, 'honeyport-0.log'), sources.map(connectLine).join(''));
-  const last = ` ban src=${sources.at(-1)} `;
-  await waitFor(() => existsSync(banLog) && readFileSync(banLog, 'latin1').includes(last), {
-    deadlineMs: DEADLINE_MS,
-    everyMs: 10,
-    what: `the ban of ${sources.at(-1)}`,
-  });
-  return performance.now() - begin;
-}
 
 /** An ext4 file system of a file, on which every write hangs while it is frozen. */
 function mountFreezableDisk(context: TestContext) {

@@ -8,7 +8,7 @@ import { debian13Argv } from '../support/debian13.ts';
 import { temporaryDirectory } from '../support/directory.ts';
 import { startHoneyport } from '../support/listener.ts';
 import { compareLogWithManifest, runLoad } from '../support/load.ts';
-import { nodeBinary } from '../support/node-versions.ts';
+import { NODE_VERSIONS, nodeBinary } from '../support/node-versions.ts';
 import { waitFor } from '../support/wait.ts';
 
 const PORT = 24_200;
@@ -24,8 +24,11 @@ interface Version {
 }
 
 const VERSIONS: readonly Version[] = [
-  { name: 'Node 20.19.0, the oldest supported', node: () => [nodeBinary('20.19.0')] },
-  { name: 'Node 24', node: () => [nodeBinary('24.21.0')] },
+  {
+    name: `Node ${NODE_VERSIONS.oldest}, the oldest supported`,
+    node: () => [nodeBinary(NODE_VERSIONS.oldest)],
+  },
+  { name: 'Node 24', node: () => [nodeBinary(NODE_VERSIONS.newer)] },
   // its libuv is a shared library, not a part of node
   {
     name: "Debian 13's Node",

@@ -21,8 +21,11 @@ export type Blocker = 'honeyport' | 'stock';
 export interface BurstStage {
   /** Writes the lines of `size` distinct new sources at once; milliseconds from then until the last one is banned. */
   ban(size: number): Promise<number>;
+  /** The same, but not waited for longer than that: whether the last one is banned by then, and how many are. */
+  banWithin(size: number, ms: number): Promise<{ readonly isDone: boolean; readonly banned: number }>;
   /** While `size` sources are being banned, one falls into the jail `other`: how many are banned when that one is. */
   banAmid(size: number): Promise<number>;
+  /** Ends fail2ban as it is, in the midst of a burst, too: its rules go with the network. */
   dispose(): Promise<void>;
 }
 
@@ -44,6 +47,7 @@ export async function setBurstStage(blocker: Blocker, release: Release): Promise
   const network = createNetwork();
   let fail2ban: Fail2ban | undefined;
   const dispose = async () => {
+    await fail2ban?.stop('SIGKILL');
     await fail2ban?.dispose();
     network.dispose();
     rmSync(directory, { recursive: true, force: true });
@@ -69,6 +73,13 @@ export async function setBurstStage(blocker: Blocker, release: Release): Promise
       const last = write(size).at(-1)!;
       await until(() => wasJustBanned(last), `${size} bans`);
       return performance.now() - begin;
+    },
+    async banWithin(size, ms) {
+      const end = performance.now() + ms;
+      const sources = write(size);
+      const last = sources.at(-1)!;
+      await until(() => wasJustBanned(last) || performance.now() >= end, `${size} bans, or ${ms} ms`);
+      return { isDone: wasJustBanned(last), banned: countBanned(sources) };
     },
     async banAmid(size) {
       const sources = write(size);

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { exitOnSignals } from './namespaces.ts';
 import { waitFor } from './wait.ts';
 
 export const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
@@ -69,6 +70,7 @@ export async function startHoneyport(options: StartOptions = {}): Promise<Runnin
   void exit.then(() => (ended = true));
   const kill = () => child.kill('SIGKILL');
   process.once('exit', kill);
+  exitOnSignals();
   void exit.then(() => process.off('exit', kill));
 
   const running: RunningHoneyport = {

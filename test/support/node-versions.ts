@@ -6,6 +6,9 @@ import { fileURLToPath } from 'node:url';
 const CACHE = fileURLToPath(new URL('../../node_modules/.cache/honeyport', import.meta.url));
 const INSTALL_TIMEOUT_MS = 5 * 60_000;
 
+/** The oldest that is supported, and one that is newer than this machine's. */
+export const NODE_VERSIONS = { oldest: '20.19.0', newer: '24.21.0' } as const;
+
 /** The binary of a Node version, from the npm package that carries it; fetched once. */
 export function nodeBinary(version: string): string {
   const name = `node-linux-${process.arch}`;

@@ -145,7 +145,7 @@ function libraryDirectories(): string[] {
 }
 
 /** A directory with syslog-ng and the libraries it needs, made on the first call ever. */
-function syslogNgRoot(): string {
+export function syslogNgRoot(): string {
   return cachedTree({ name: 'syslog-ng', contents: PACKAGE, build: unpack });
 }
 
