@@ -17,7 +17,7 @@ import { basename, dirname, join } from 'node:path';
 import { isErrnoException, UserError } from '../errors.ts';
 import { readInstalled } from '../installation/read-installed.ts';
 import type { Account } from './accounts.ts';
-import { type JournalChange, removeIfEmpty, syncDirectory, writeNew } from './journal.ts';
+import { isMissing, type JournalChange, removeIfEmpty, syncDirectory, writeNew } from './journal.ts';
 import type { Change } from './plan.ts';
 
 type Put = Extract<Change, { kind: 'put' }>;
@@ -163,6 +163,7 @@ function listOrEmpty(directory: string): string[] {
 
 /** A link itself goes, a directory stays. */
 function removeIfThere(path: string): void {
+  if (isMissing(path)) return;
   try {
     unlinkSync(path);
   } catch (error) {

@@ -116,6 +116,8 @@ function stagedJournal(path: string): string {
 
 /** @returns whether it is gone */
 export function removeIfEmpty(directory: string): boolean {
+  // where the file system is read-only, what is missing would be refused, too
+  if (isMissing(directory)) return true;
   try {
     rmdirSync(directory);
     return true;
@@ -125,6 +127,10 @@ export function removeIfEmpty(directory: string): boolean {
       return false;
     throw error;
   }
+}
+
+export function isMissing(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) === undefined;
 }
 
 /** Writes a file that must not be there, to the disk. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -122,6 +122,19 @@ test('a full disk leaves everything as it was', async (context) => {
   assert.ok(!('etc/honeyport' in before), 'nothing of ours');
 });
 
+for (const folder of ['etc/fail2ban', 'etc/logrotate.d', 'usr/local', 'var/lib']) {
+  test(`where ${folder} is read-only, everything stays as it was`, (context) => {
+    const root = makeRoot(context);
+    for (const other of ['usr/local', 'var/lib']) writeBelow(root, `${other}/mine`, 'mine\n');
+    const before = snapshot(root);
+    mountReadOnly(context, join(root, folder));
+    const { status, stderr } = honeyport('install', '--yes', '--root', root);
+    assert.equal(status, 1, stderr);
+    assert.match(stderr, /EROFS/);
+    assert.deepEqual(snapshot(root), before);
+  });
+}
+
 test('without a terminal and without --yes the plan is shown and nothing is done', (context) => {
   const root = makeRoot(context);
   const before = snapshot(root);
@@ -131,6 +144,13 @@ test('without a terminal and without --yes the plan is shown and nothing is done
   assert.match(stderr, /expected --yes, since there is no terminal to ask on/);
   assert.deepEqual(snapshot(root), before);
 });
+
+/** Unmounted when the test ends. */
+function mountReadOnly(context: TestContext, directory: string): void {
+  execFileSync('mount', ['--bind', directory, directory]);
+  context.after(() => execFileSync('umount', ['-l', directory]));
+  execFileSync('mount', ['-o', 'remount,bind,ro', directory]);
+}
 
 function honeyport(...args: string[]) {
   return spawnSync(process.execPath, [CLI, ...args], { encoding: 'utf8', timeout: 60_000 });
