@@ -158,7 +158,7 @@ for (const release of RELEASES) {
       });
       stage.knock('198.51.100.7');
       assert.equal((await stage.waitForHeld('198.51.100.7')).end, undefined);
-      assert.match(stage.said()[0]!, /^ban src=198\.51\.100\.7 until=never count=1 jail=honeyport /);
+      await stage.waitForSaid(/^ban src=198\.51\.100\.7 until=never count=1 jail=honeyport /);
       stage.fail2ban.client('set', 'honeyport', 'unbanip', '198.51.100.7');
       await stage.waitForRelease('198.51.100.7');
       await stage.waitForSaid(/^unban src=198\.51\.100\.7 reason=manual /);

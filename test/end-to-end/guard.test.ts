@@ -159,9 +159,8 @@ test('a name server that never answers delays no line', async (context) => {
   const names = Array.from({ length: 50 }, (_, index) => `host-${index}.example`);
   const stage = await setStage(context, `allow: [${names}]`, { deafNameServer: true });
   const { honeyport } = stage;
-  for (let index = 1; index <= 20; index++) {
-    assert.equal(verdictOf(await stage.knock(`198.18.1.${index}`)), 'connect');
-  }
+  const lines = await Promise.all([1, 2, 3, 4].map((index) => stage.knock(`198.18.1.${index}`)));
+  assert.deepEqual(lines.map(verdictOf), ['connect', 'connect', 'connect', 'connect']);
   // the first questions were still open all the while
   assert.doesNotMatch(honeyport.stderr(), /does not resolve/);
   await honeyport.waitForStderr(

@@ -312,7 +312,7 @@ echo "$*" >> /run/systemctl.calls
 case $1 in is-enabled | is-active) exit 1 ;; enable) echo 'Job for honeyport.service failed' >&2; exit 1 ;; esac
 END
 chmod +x /usr/local/bin/systemctl
-files() { find /etc /var/lib /var/log /usr/local ! -name '*-' ! -name .pwd.lock | sort; }
+files() { find /etc /var/lib /var/log /usr/local /run ! -name systemctl.calls ! -name '*-' ! -name .pwd.lock | sort; }
 files > "$W/before"
 honeyport install --yes > /dev/null || echo "failed: $?"
 files | diff "$W/before" - && echo same
@@ -351,7 +351,7 @@ honeyport install --yes > /dev/null || echo "failed: $?"
 
 test('a host on which the service could not find honeyport is told so, and nothing is changed', () => {
   const { stdout, stderr } = runOnPrivateHost(`
-files() { find /etc /var/lib /var/log /usr/local ! -name '*-' ! -name .pwd.lock | sort; }
+files() { find /etc /var/lib /var/log /usr/local /run ! -name systemctl.calls ! -name '*-' ! -name .pwd.lock | sort; }
 files > "$W/before"
 program=$(readlink /usr/local/bin/honeyport); rm /usr/local/bin/honeyport
 node "$program" install --yes > /dev/null || echo "refused: $?"
