@@ -24,7 +24,7 @@ export function addInstallCommand(program: Command, context: CommandContext): vo
     )
     .option(
       '--rsyslog <kind=host:port>',
-      'have rsyslog send events to a receiver; kind is siem-tcp, siem-tls, elasticsearch or socket; may be repeated',
+      'have rsyslog send events to a receiver; kind is siem-tcp, siem-tls, elasticsearch or socket; may be repeated, once for each kind',
       (one: string, before: readonly string[] = []) => [...before, one],
     )
     .addHelpText('after', HELP)

@@ -1,5 +1,6 @@
 import type { Configuration } from '../configuration/configuration.ts';
 import { formatPorts } from '../format/ports.ts';
+import { SOCKET_DROP_IN_FILE, SOCKET_UNIT_FILE } from '../installation/socket-unit.ts';
 import type { ProcessStatus } from '../system/process-status.ts';
 import { endpointsOf } from './check-listener.ts';
 import { type Host, readNumber, readText } from './host.ts';
@@ -26,8 +27,10 @@ export function checkCapability({ host, configuration, listeners }: CapabilitySu
   const [listener] = listeners;
   if (low.length === 0 && listener?.uid !== 0)
     return [ok(`no port below ${first} is configured, none needs a capability`)];
+  if (listener !== undefined && listener.uid === 0) return [runsAsRoot(listener)];
+  if (readText(host, SOCKET_UNIT_FILE) !== undefined)
+    return [ok('systemd opens the ports (honeyport.socket), so none needs a capability')];
   if (listener === undefined) return unitResults(host, low);
-  if (listener.uid === 0) return [runsAsRoot(listener)];
   if ((listener.capabilities & CAP_NET_BIND_SERVICE) !== 0n)
     return [
       ok(`the listener (uid ${listener.uid}) has CAP_NET_BIND_SERVICE for port ${formatPorts(new Set(low))}`),
@@ -58,8 +61,7 @@ function unitResults(host: Host, low: readonly number[]): Result[] {
       skipped(`the listener does not run, and there is no honeyport.service: who it runs as is not known`),
     ];
   const text = [unit, ...dropIns(host)].map((path) => readText(host, path) ?? '').join('\n');
-  if (/^AmbientCapabilities=.*\bCAP_NET_BIND_SERVICE\b/m.test(text))
-    return [ok(`${unit} gives CAP_NET_BIND_SERVICE for port ${ports}`)];
+  if (givesCapability(text)) return [ok(`${unit} gives CAP_NET_BIND_SERVICE for port ${ports}`)];
   const user = /^(?:User=(?!root$|0$)\S+|DynamicUser=(?:yes|true|on|1)$)/m.test(text);
   return user
     ? [finding(`${unit} gives no CAP_NET_BIND_SERVICE, which port ${ports} needs`, GIVE_IT)]
@@ -71,8 +73,17 @@ function unitResults(host: Host, low: readonly number[]): Result[] {
       ];
 }
 
-/** The one that `systemctl edit` makes. */
+/** An empty setting takes back what stands before it, systemd.exec(5). */
+function givesCapability(text: string): boolean {
+  const settings = [...text.matchAll(/^AmbientCapabilities=(.*)$/gm)].map((match) => match[1]!.trim());
+  return settings
+    .slice(settings.lastIndexOf('') + 1)
+    .some((setting) => /^[^~]*\bCAP_NET_BIND_SERVICE\b/.test(setting));
+}
+
+/** Ours, and the one that `systemctl edit` makes, in systemd's order. */
 function dropIns(host: Host): string[] {
-  const path = '/etc/systemd/system/honeyport.service.d/override.conf';
-  return readText(host, path) === undefined ? [] : [path];
+  return [SOCKET_DROP_IN_FILE, '/etc/systemd/system/honeyport.service.d/override.conf'].filter(
+    (path) => readText(host, path) !== undefined,
+  );
 }

@@ -268,6 +268,9 @@ function union(before: readonly string[] = [], now: readonly string[]): string[]
 }
 
 function senderRefusals(parts: readonly Part[], senders: readonly Sender[]): string[] {
+  const kinds = senders.map(({ kind }) => kind);
+  const twice = kinds.find((kind, index) => kinds.indexOf(kind) < index);
+  if (twice !== undefined) return [`--rsyslog: expected each kind once, got ${twice} twice`];
   if (senders.length === 0 || parts.includes('rsyslog')) return [];
   return ['--rsyslog: rsyslog is not installed: apt-get install rsyslog'];
 }

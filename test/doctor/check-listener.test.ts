@@ -142,6 +142,21 @@ const CAPABILITIES: readonly [
     { [UNIT]: '[Service]\nUser=honeyport\n' },
     /^finding: \S+honeyport\.service gives no CAP_NET_BIND_SERVICE, which port 23 needs \| /,
   ],
+  [
+    'a drop-in takes it back',
+    undefined,
+    {
+      [UNIT]: 'User=honeyport\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n',
+      [`${UNIT}.d/override.conf`]: '[Service]\nAmbientCapabilities=\n',
+    },
+    /^finding: \S+honeyport\.service gives no CAP_NET_BIND_SERVICE/,
+  ],
+  [
+    'systemd opens the ports of a listener without it',
+    { capabilities: 0n },
+    { 'etc/systemd/system/honeyport.socket': '[Socket]\nListenStream=23\n' },
+    /^ok: systemd opens the ports/,
+  ],
   ['the unit is for root', undefined, { [UNIT]: '[Service]\n' }, /^note: \S+ runs the listener as root/],
   [
     'no port needs it',

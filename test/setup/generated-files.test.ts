@@ -8,6 +8,7 @@ import {
   sampleConfiguration,
   senderFile,
 } from '../../src/setup/generated-files.ts';
+import { planInstall } from '../../src/setup/plan-install.ts';
 import { install, makeRoot, snapshot, uninstall } from './support.ts';
 
 const portsOf = (text: string) => {
@@ -63,6 +64,13 @@ for (const kind of SENDER_KINDS) {
     assert.doesNotMatch(settings, /\.example/);
   });
 }
+
+test('two receivers of one kind are refused, since each kind has one file', async (context) => {
+  const root = makeRoot(context);
+  const senders = ['one.test', 'two.test'].map((host) => ({ kind: 'siem-tcp', host, port: 514 }) as const);
+  const plan = await planInstall({ root, version: '1.0.0', observe: false, sockets: false, senders });
+  assert.deepEqual(plan.refusals, ['--rsyslog: expected each kind once, got siem-tcp twice']);
+});
 
 test('a receiver that was asked for is installed with its reader, is never overwritten, and goes with honeyport', async (context) => {
   const root = makeRoot(context);
