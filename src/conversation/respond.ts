@@ -4,7 +4,7 @@ import type { Native } from '../native/native.ts';
 import { NOTHING_CAPTURED, type Ongoing, type Outcome } from './talk.ts';
 import { readTraffic } from './traffic.ts';
 
-/** Starts a program that talks over a descriptor; see `startProgram` of the runner of programs. */
+/** Starts a program that talks over a descriptor; see `startProgram` in system/response-program.ts. */
 export type StartProgram = (options: {
   readonly program: string;
   readonly args: readonly string[];

@@ -34,7 +34,7 @@ export function createProgramStarter({ onPrepare, onTrouble }: ProgramStarterOpt
 
   async function load(): Promise<Runner> {
     if (runner === undefined) onPrepare();
-    runner ??= import('../system/run-program.ts');
+    runner ??= import('../system/response-program.ts');
     try {
       return await runner;
     } catch (error) {

@@ -2,8 +2,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { UserError } from '../errors.ts';
+import { type BackgroundProgram, startBackgroundProgram } from '../system/background-program.ts';
 import { createNetworkNamespace, joinByWire, type NetworkNamespace } from '../system/network-namespace.ts';
-import { type BackgroundProgram, runProgram, startBackgroundProgram } from '../system/run-program.ts';
+import { runProgram } from '../system/run-program.ts';
 import { type Fail2banFiles, writeFail2banConfiguration } from './fail2ban-configuration.ts';
 import { waitUntil } from './wait-until.ts';
 

@@ -1,5 +1,4 @@
-import { readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import type { Configuration } from '../configuration/configuration.ts';
 import { DEFAULT_CONFIGURATION_FILE, loadConfiguration, parseConfiguration } from '../configuration/load.ts';
 import { UserError } from '../errors.ts';
@@ -14,20 +13,18 @@ import {
   socketUnitText,
 } from '../installation/socket-unit.ts';
 import { findPortOwner } from '../system/port-owner.ts';
-import { findAccount } from './accounts.ts';
 import {
   DEFAULT_LOG,
   type GeneratedFile,
   JAIL_FILE,
   jailSettings,
   type Sender,
-  SOCKET_DIRECTORY,
   sampleConfiguration,
   senderFile,
 } from './generated-files.ts';
-import { isFail2banRunning, isSystemdRunning } from './host-programs.ts';
-import { hostNotes, type NoteContext, partNotes, rootNotes } from './install-notes.ts';
-import { filesNamingUs } from './jail-references.ts';
+import { accountPieces, logPieces, socketPieces } from './host-pieces.ts';
+import { baselineChecks, hostEffects } from './install-effects.ts';
+import { hostNotes, partNotes, rootNotes } from './install-notes.ts';
 import {
   directoryChanges,
   generatedPiece,
@@ -38,11 +35,10 @@ import {
   removalPiece,
   shippedPiece,
 } from './piece.ts';
-import { type Change, type Check, type Effect, line, NO_LEFTOVERS, type Plan, touches } from './plan.ts';
-import { SERVICE_USER, serviceEffects } from './service.ts';
-import { findServiceProgram, serviceProgramProblems } from './service-programs.ts';
+import { type Change, line, NO_LEFTOVERS, type Plan } from './plan.ts';
+import { serviceProgramProblems } from './service-programs.ts';
 import { changeStep, effectStep } from './step.ts';
-import { isTrustedPath, requireTrustedPath } from './trusted-path.ts';
+import { requireTrustedPath } from './trusted-path.ts';
 
 export interface InstallOptions {
   /** `/`, or the directory that stands for it: files only, then. */
@@ -121,11 +117,6 @@ export function isFirstJail(root: string): boolean {
   return presentParts(root).includes('fail2ban') && !isThere(root, JAIL_FILE);
 }
 
-interface Context extends NoteContext {
-  readonly manifest: Manifest | undefined;
-  readonly version: string;
-}
-
 /** rsyslog's file is on request, and stays where it is once it was asked for. */
 function wantedFiles(root: string, parts: readonly Part[], senders: readonly Sender[]): PackageFile[] {
   const readsFiles = senders.some(({ kind }) => kind !== 'socket');
@@ -163,53 +154,6 @@ function socketTexts(
   return [
     [SOCKET_UNIT_FILE, socketUnitText(configuration)],
     [SOCKET_DROP_IN_FILE, SOCKET_DROP_IN_TEXT],
-  ];
-}
-
-/** Users that the file for systemd-sysusers names and the host has not. */
-async function accountPieces(files: readonly PackageFile[]): Promise<Piece[]> {
-  const pieces: Piece[] = [];
-  for (const { source } of files.filter(({ target }) => target.includes('/sysusers.d/'))) {
-    const names = [...readFileSync(source, 'utf8').matchAll(/^u!?\s+(honeyport[a-z0-9-]*)\s/gm)];
-    for (const name of names.map((match) => match[1]!)) {
-      if ((await findAccount(name)) !== undefined) continue;
-      pieces.push({
-        lines: [line('+', `user ${name}`)],
-        changes: [{ kind: 'user', name, sysusers: source }],
-      });
-    }
-  }
-  return pieces;
-}
-
-/** The log's directory and an empty log, since fail2ban 1.0.2 does not start while a jail's log is missing. */
-function logPieces(root: string, log: string): Piece[] {
-  const directory = dirname(log);
-  if (isThere(root, log)) return [];
-  if (!isTrustedPath(root, directory) || !isThere(root, dirname(directory)))
-    return [
-      keptPiece(log, 'not made: its directory may be replaced by others, or is missing; make it yourself'),
-    ];
-  const makeDirectory: Piece = {
-    lines: [line('+', `${directory}/`)],
-    changes: [{ kind: 'directory', path: directory, mode: 0o750, user: SERVICE_USER }],
-  };
-  const makeLog: Piece = {
-    lines: [line('+', log)],
-    changes: [{ kind: 'log', path: log, mode: 0o640, user: SERVICE_USER }],
-  };
-  return isThere(root, directory) ? [makeLog] : [makeDirectory, makeLog];
-}
-
-/** Where rsyslogd makes its socket; systemd-tmpfiles makes it again at each boot. */
-function socketPieces(senders: readonly Sender[]): Piece[] {
-  const path = SOCKET_DIRECTORY;
-  if (!senders.some(({ kind }) => kind === 'socket') || isThere('/', path)) return [];
-  return [
-    {
-      lines: [line('+', `${path}/`)],
-      changes: [{ kind: 'directory', path, mode: 0o750, user: undefined, group: SERVICE_USER }],
-    },
   ];
 }
 
@@ -273,40 +217,6 @@ function senderRefusals(parts: readonly Part[], senders: readonly Sender[]): str
   if (twice !== undefined) return [`--rsyslog: expected each kind once, got ${twice} twice`];
   if (senders.length === 0 || parts.includes('rsyslog')) return [];
   return ['--rsyslog: rsyslog is not installed: apt-get install rsyslog'];
-}
-
-function baselineChecks(parts: readonly Part[], changes: readonly Change[]): Check[] {
-  const checks: Check[] = [];
-  if (touches(changes, 'fail2ban')) checks.push(...(isAwaited() ? [] : ['fail2ban' as const]), ...nftCheck());
-  if (parts.includes('rsyslog') && touches(changes, 'rsyslog')) checks.push('rsyslog');
-  return checks;
-}
-
-/** A jail of the administrator's that waits for our filter is not sound before, and no fault. */
-function isAwaited(): boolean {
-  return !isThere('/', FILTER_FILE) && filesNamingUs('/').length > 0;
-}
-
-const FILTER_FILE = '/etc/fail2ban/filter.d/honeyport.conf';
-
-function nftCheck(): Check[] {
-  return findServiceProgram('nft') === undefined ? [] : ['nftables'];
-}
-
-async function hostEffects(context: Context): Promise<Effect[]> {
-  const { changes, parts } = context;
-  const effects: Effect[] = [];
-  if (isTouched(changes, DEFAULT_CONFIGURATION_FILE)) effects.push({ kind: 'check', check: 'configuration' });
-  if (touches(changes, 'fail2ban')) effects.push({ kind: 'check', check: 'fail2ban' });
-  if (touches(changes, 'rsyslog')) effects.push({ kind: 'check', check: 'rsyslog' });
-  if (parts.includes('systemd') && isSystemdRunning()) effects.push(...(await serviceEffects(context)));
-  if (touches(changes, 'fail2ban') && (await isFail2banRunning())) effects.push({ kind: 'take jails' });
-  if (touches(changes, 'rsyslog') && isSystemdRunning()) effects.push({ kind: 'restart rsyslog' });
-  return effects;
-}
-
-function isTouched(changes: readonly Change[], path: string): boolean {
-  return changes.some((change) => 'path' in change && change.path === path);
 }
 
 /** Users and logs first, then files, those of a kind together; each directory before what is in it. */

@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { messageOf, UserError } from '../errors.ts';
-import { startGuard } from '../system/run-program.ts';
+import { startGuard } from '../system/guard-program.ts';
 import { type Account, addAccount, findAccount } from './accounts.ts';
 import { makeDirectory, makeLog, putFile, removeFile } from './change-files.ts';
 import { checkHost } from './check-host.ts';
