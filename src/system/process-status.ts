@@ -1,8 +1,12 @@
+import { readlinkSync } from 'node:fs';
+import { basename } from 'node:path';
+import { printable } from '../configuration/printable.ts';
 import { readRegularFile } from '../configuration/read.ts';
 
 /** What the kernel tells of a process. */
 export interface ProcessStatus {
   readonly pid: number;
+  /** Printable ASCII: whoever runs a process may give it any name. */
   readonly name: string;
   readonly argv: readonly string[];
   /** Its effective user and groups. */
@@ -26,13 +30,24 @@ export function readProcessStatus(pid: number, proc = '/proc'): ProcessStatus | 
   const files = /^Max open files\s+(\d+)/m.exec(read(`${proc}/${pid}/limits`))?.[1];
   return {
     pid,
-    name: /^Name:\s+(.*)$/m.exec(status)?.[1] ?? '',
+    name: printable(nameOf(pid, status, proc)),
     argv: readArguments(pid, proc),
     uid: Number(uid),
     gids: [gid ?? '', ...groups.split(' ')].filter((text) => text !== '').map(Number),
     capabilities: BigInt(`0x${/^CapEff:\s+([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`),
     mostOpenFiles: files === undefined ? undefined : Number(files),
   };
+}
+
+/** A script's own name is there, and not in exe; but Node from 24 on has the name of a thread there. */
+function nameOf(pid: number, status: string, proc: string): string {
+  const name = /^Name:\s+(.*)$/m.exec(status)?.[1] ?? '';
+  if (!name.endsWith('MainThread')) return name;
+  try {
+    return basename(readlinkSync(`${proc}/${pid}/exe`));
+  } catch {
+    return name;
+  }
 }
 
 /** Nothing of a process that is the kernel's or has ended. */
