@@ -137,6 +137,8 @@ for (const release of DEBIAN_RELEASES) {
     });
 
     await step('a listener that hangs, or is killed, is started again', async () => {
+      const shipped = ['systemctl', 'show', '--property=Type,WatchdogUSec,Restart', 'honeyport'];
+      assert.equal(output(shipped), 'Type=notify\nRestart=on-failure\nWatchdogUSec=30s\n');
       host.writeFile(IMPATIENCE, '[Service]\nWatchdogSec=2\nRestartSec=100ms\n');
       output(['systemctl', 'daemon-reload']);
       output(['systemctl', 'restart', 'honeyport']);
