@@ -15,15 +15,15 @@ export interface PackageFile {
 }
 
 /** `dist`, in which this is, and the folders that are copied are siblings. */
-export const PACKAGE_ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const PACKAGE_ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
 /** Those of rsyslog's files that name a receiver are templates: who installs one makes it his own. */
 const RSYSLOG_READER = 'honeyport.conf';
-export const RSYSLOG_DIRECTORY = '/etc/rsyslog.d';
+const RSYSLOG_DIRECTORY = '/etc/rsyslog.d';
 
 /** Not /etc/systemd: what `systemctl edit` writes there comes before these, and stays the administrator's. */
 const SYSTEMD_LIBRARY = '/usr/local/lib';
-export const UNIT_DIRECTORY = `${SYSTEMD_LIBRARY}/systemd/system`;
+const UNIT_DIRECTORY = `${SYSTEMD_LIBRARY}/systemd/system`;
 
 /** Every file that an installation copies, and an upgrade replaces, in a stable order. */
 export function listPackageFiles(packageRoot = PACKAGE_ROOT): PackageFile[] {

@@ -1,4 +1,4 @@
-import { isErrnoException, UserError } from '../errors.ts';
+import { UserError } from '../errors.ts';
 import { type ProgramResult, runProgram } from '../system/run-program.ts';
 
 /** A user of the host, with numbers. */
@@ -53,9 +53,4 @@ function failure(what: string, { end, stdout, stderr }: ProgramResult): UserErro
   const said = `${stdout}${stderr}`.trim().split('\n').at(-1) ?? '';
   const why = end.kind === 'missing' ? 'the program for it is not installed' : said.slice(0, 300);
   return new UserError(`${what}: ${why}`, { exitCode: 1 });
-}
-
-/** Whether an error is about rights or room, which the administrator can mend. */
-export function isSystemError(error: unknown): error is NodeJS.ErrnoException & { code: string } {
-  return isErrnoException(error) && /^E[A-Z0-9]+$/.test(error.code);
 }

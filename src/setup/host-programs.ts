@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { UserError } from '../errors.ts';
+import { parseJails } from '../system/fail2ban-client.ts';
 import { type ProgramEnd, type ProgramResult, runProgram } from '../system/run-program.ts';
 import type { Check, Effect } from './plan.ts';
 
@@ -36,9 +37,8 @@ export async function unitState(name: string): Promise<{ enabled: boolean; activ
 export async function listOurJails(): Promise<string[]> {
   const { end, stdout } = await run('fail2ban-client', 'status');
   if (!isDone(end)) return [];
-  const jails = /^`- Jail list:\t(.*)$/m.exec(stdout)?.[1]?.split(', ') ?? [];
   const ours: string[] = [];
-  for (const jail of jails.filter((name) => name !== ''))
+  for (const jail of parseJails(stdout))
     if (jail === 'honeyport' || (await usesOurActions(jail))) ours.push(jail);
   return ours;
 }

@@ -1,3 +1,4 @@
+import { printable } from '../configuration/printable.ts';
 import type { Part } from '../installation/package-files.ts';
 
 /** Something that is made, replaced or removed, and can be taken back. Paths are absolute, without the root. */
@@ -84,7 +85,8 @@ export function isEmpty({ steps, leftovers }: Plan): boolean {
 export function planText(plan: Plan): string {
   const run = plan.steps.flatMap((step) => ('effect' in step ? [`> ${step.text}`] : []));
   const notes = plan.notes.map((note) => `  ${note}`);
-  return [...plan.lines, ...run, ...notes].map((line) => `${line}\n`).join('');
+  // names of files of an image are whoever made it to choose
+  return [...plan.lines, ...run, ...notes].map((line) => `${printable(line)}\n`).join('');
 }
 
 /** One line of a plan: `+` new, `~` replaced, `=` unchanged, `-` removed, `!` kept. */
