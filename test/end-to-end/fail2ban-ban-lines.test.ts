@@ -15,7 +15,7 @@ import { describe, test } from 'node:test';
 import { startBans } from '../support/bans.ts';
 import { findAddresses, RELEASES } from '../support/fail2ban.ts';
 import { readLines, startHoneyport } from '../support/listener.ts';
-import { freeBytes, mountTinyDisk } from '../support/tiny-disk.ts';
+import { fillDisk, mountTinyDisk } from '../support/tiny-disk.ts';
 import { waitFor } from '../support/wait.ts';
 
 const DECOY = 2323;
@@ -160,8 +160,7 @@ for (const release of RELEASES) {
       const count = 60;
       stage.knock('198.51.100.0');
       await stage.waitForSaid(/^ban /);
-      const filler = join(disk, 'filler');
-      writeFileSync(filler, Buffer.alloc(freeBytes(disk)));
+      const filler = fillDisk(disk);
       // The file's first page has room for some of them, and for a part of one.
       for (let n = 1; n < count; n += 1) stage.knock(`198.51.100.${n}`);
       await stage.waitForHeld(`198.51.100.${count - 1}`);

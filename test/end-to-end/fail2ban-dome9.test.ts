@@ -29,7 +29,7 @@ import {
 import { manyAddresses } from '../support/dome9-service.ts';
 import { type Fail2ban, RELEASES, SHIPPED_DIR } from '../support/fail2ban.ts';
 import { requireProgram } from '../support/programs.ts';
-import { freeBytes, mountTinyDisk } from '../support/tiny-disk.ts';
+import { fillDisk, mountTinyDisk } from '../support/tiny-disk.ts';
 import { waitFor } from '../support/wait.ts';
 
 const [ADDRESS, OTHER, ADDRESS6] = ['198.51.100.7', '198.51.100.8', '2001:db8::7'];
@@ -407,7 +407,7 @@ describe('the record', { concurrency: 4 }, () => {
     knock(ADDRESS);
     await untilRecorded(disk, [ADDRESS]);
     const text = readFileSync(join(disk, 'wanted/honeyport.json'), 'utf8');
-    writeFileSync(join(disk, 'filler'), Buffer.alloc(freeBytes(disk)));
+    const ballast = fillDisk(disk);
     for (const address of [OTHER, ADDRESS6]) {
       knock(address);
       await waitForHeld(address);
@@ -432,7 +432,7 @@ describe('the record', { concurrency: 4 }, () => {
       deadlineMs: DEADLINE_MS,
       what: 'another try while the disk is full',
     });
-    rmSync(join(disk, 'filler'));
+    rmSync(ballast);
     await untilRecorded(disk, [ADDRESS, OTHER, ADDRESS6]);
     await waitForLog(/NOTICE .*honeyport\.json works again, with 3 bans/);
     assert.equal(fail2ban.log().match(/No space left/g)?.length, 1);

@@ -31,7 +31,7 @@ import { startHoneyport } from '../support/listener.ts';
 import { compareLogWithManifest, runLoad } from '../support/load.ts';
 import { cleanUpAfter, createNetwork, type Network } from '../support/namespaces.ts';
 import { requireProgram } from '../support/programs.ts';
-import { freeBytes, mountTinyDisk } from '../support/tiny-disk.ts';
+import { fillDisk, mountTinyDisk } from '../support/tiny-disk.ts';
 import { waitFor } from '../support/wait.ts';
 
 const LOGROTATE_FILE = fileURLToPath(new URL('../../logrotate.d/honeyport', import.meta.url));
@@ -322,8 +322,7 @@ test('a spool directory that is full: lines wait until there is room', async (co
     action: `honeyport_rotation.py[spool="${disk}"]`,
   });
   const { fail2ban } = stage;
-  const ballast = join(disk, 'ballast');
-  writeFileSync(ballast, Buffer.alloc(freeBytes(disk)));
+  const ballast = fillDisk(disk);
   const sources = await leave(stage, 100);
   await waitFor(() => fail2ban.log().includes('No space left on device'), {
     deadlineMs: DEADLINE_MS,

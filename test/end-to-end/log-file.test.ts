@@ -16,7 +16,7 @@ import { parseLine } from '../../src/format/parse-line.ts';
 import { temporaryDirectory } from '../support/directory.ts';
 import { type RunningHoneyport, readLines, startHoneyport } from '../support/listener.ts';
 import { compareLogWithManifest, runLoad } from '../support/load.ts';
-import { freeBytes, mountTinyDisk } from '../support/tiny-disk.ts';
+import { fillDisk, freeBytes, mountTinyDisk } from '../support/tiny-disk.ts';
 import { waitFor } from '../support/wait.ts';
 
 const NOTHING = { missing: [], duplicated: [], invented: [] };
@@ -114,8 +114,7 @@ test('a reload while lines wait for a full disk keeps them, with the log that th
   const disk = mountTinyDisk(context, 512);
   const honeyport = await startHoneyport({ config: CONFIG, dir: disk });
   context.after(() => honeyport.stop());
-  const ballast = join(disk, 'ballast');
-  writeFileSync(ballast, Buffer.alloc(freeBytes(disk)));
+  const ballast = fillDisk(disk);
   const { established } = await knock(300);
   await honeyport.waitForStderr(/cannot write the log/);
   // the disk is full, so the file is edited in place, where it has room left in its page
@@ -135,7 +134,7 @@ test('a reload to another log while lines wait for a full disk: what the old one
   const config = (log: string) => CONFIG.replaceAll('LOG', log);
   const honeyport = await startHoneyport({ config: config(old) });
   context.after(() => honeyport.stop());
-  writeFileSync(join(disk, 'ballast'), Buffer.alloc(freeBytes(disk)));
+  fillDisk(disk);
   const { established } = await knock(300);
   await honeyport.waitForStderr(/cannot write the log/);
   writeFileSync(honeyport.configFile, config(honeyport.logFile));
@@ -164,7 +163,7 @@ test('a disk that stays full at the end: what is lost is said, and the exit code
   const disk = mountTinyDisk(context, 64);
   const honeyport = await startHoneyport({ config: CONFIG, dir: disk });
   context.after(() => honeyport.stop());
-  writeFileSync(join(disk, 'ballast'), Buffer.alloc(freeBytes(disk)));
+  fillDisk(disk);
   const { established } = await knock(500);
   await honeyport.waitForStderr(/cannot write the log/);
   assert.deepEqual(await honeyport.stop(), { code: 1, signal: null });
@@ -180,8 +179,7 @@ test('a listener that starts on a full disk listens, and writes when there is ro
   const disk = mountTinyDisk(context, 64);
   const config = CONFIG.replaceAll('LOG', join(disk, 'honeyport.log'));
   writeFileSync(join(disk, 'honeyport.log'), 'torn');
-  const ballast = join(disk, 'ballast');
-  writeFileSync(ballast, Buffer.alloc(freeBytes(disk)));
+  const ballast = fillDisk(disk);
   // the torn line's page has room left, so fill it, too
   writeFileSync(join(disk, 'honeyport.log'), Buffer.alloc(4096, 'x'));
   const honeyport = await startHoneyport({ config });

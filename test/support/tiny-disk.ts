@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, statfsSync } from 'node:fs';
+import { mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -19,4 +19,15 @@ export function mountTinyDisk(context: TestContext, kibibytes: number): string {
 export function freeBytes(directory: string): number {
   const { bavail, bsize } = statfsSync(directory);
   return bavail * bsize;
+}
+
+/** Leaves no room, even where somebody else takes some of it meanwhile. @returns the file that takes it */
+export function fillDisk(directory: string): string {
+  const ballast = join(directory, 'ballast');
+  try {
+    writeFileSync(ballast, Buffer.alloc(freeBytes(directory)));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+  }
+  return ballast;
 }
