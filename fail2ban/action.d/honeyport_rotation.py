@@ -40,6 +40,7 @@ from urllib.parse import quote
 
 from fail2ban.server.action import ActionBase
 from fail2ban.server.filter import FileContainer
+from fail2ban.server.observer import Observers
 
 SAMPLE_S = 0.25
 # While a rotated file waits for fail2ban to end the read that it began before the rotation.
@@ -367,7 +368,7 @@ class Action(ActionBase):
         logs = {log.getFileName(): log for log in self._jail.filter.getLogs()}
         logs.pop(self._spool, None)
         # Asked first: only bans of what is read before the question are in its answer.
-        banned = not self._jail.hasFailTickets
+        banned = self._has_made_bans()
         for path, log in logs.items():
             self._try(self._watch, path, log)
         # Not at once: a jail that ends drops its logs just before it says so.
@@ -381,6 +382,15 @@ class Action(ActionBase):
         if banned:
             for file in self._all_files():
                 file.note_banned()
+
+    def _has_made_bans(self):
+        """Whether no ban is pending, and a start of fail2ban would know them all.
+
+        Another thread writes them into the database. At its end fail2ban stops that one first, and goes on to ban.
+        """
+        observer = Observers.Main
+        recorded = observer is not None and observer.active and not observer.is_full
+        return recorded and not self._jail.hasFailTickets
 
     def _all_files(self):
         return [*self._rotated, *self._current.values()]
@@ -510,7 +520,7 @@ class Action(ActionBase):
                 self._nudge(log)
             return False
         self._queue_deadline = self._queue_deadline or now + QUEUE_S
-        return not self._jail.hasFailTickets or now > self._queue_deadline
+        return self._has_made_bans() or now > self._queue_deadline
 
     def _nudge(self, log):
         if log is None:

@@ -17,6 +17,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { findOtherLogs } from '../../src/system/log-readers.ts';
@@ -55,6 +56,17 @@ const MANY = 15_000;
 /** Bans in fail2ban's own list alone, which is quick: what blocks is tested elsewhere. */
 const WATCHED = 'honeyport_rotation.py';
 const UNWATCHED = 'nothing';
+/** From the first ban on, as at the end of fail2ban: what writes bans into the database is gone, and bans go on. */
+const UNRECORDED = `from fail2ban.server.action import ActionBase
+from fail2ban.server.observer import Observers
+
+class Action(ActionBase):
+    def __init__(self, jail, name, **options):
+        super().__init__(jail, name)
+
+    def ban(self, aInfo):
+        Observers.Main = None
+`;
 
 /** A log that a real fail2ban reads. */
 interface Stage {
@@ -275,6 +287,22 @@ for (const release of RELEASES) {
       });
     }
 
+    test('bans that fail2ban makes at its end, when nothing records them any more, are made at the next start', async (context) => {
+      const stage = await setStage(context, { release, action: `${WATCHED}\n  unrecorded.py\n  slow` });
+      const { log, fail2ban } = stage;
+      const sources = Array.from({ length: 4 }, (_, i) => `198.51.100.${i}`);
+      write(log, sources);
+      await waitFor(() => fail2ban.log().includes('Ban 198.51.100.3'), {
+        deadlineMs: DEADLINE_MS,
+        what: 'the last ban',
+      });
+      // As long as the action looks for changes twice, so that it could take all bans for made.
+      await delay(1000);
+      await fail2ban.stop('SIGTERM');
+      await fail2ban.start();
+      await waitForBans(fail2ban, sources);
+    });
+
     test('rotations while fail2ban is stopped lose no ban', async (context) => {
       const stage = await setStage(context, { release });
       const { log, fail2ban } = stage;
@@ -404,6 +432,7 @@ async function setStage(context: TestContext, options: StageOptions): Promise<St
     files: {
       [`action.d/${UNWATCHED}.conf`]: '[Definition]\n',
       'action.d/slow.conf': '[Definition]\nactionban = sleep 0.4\n',
+      'action.d/unrecorded.py': UNRECORDED,
     },
     binds: [dir],
   });
