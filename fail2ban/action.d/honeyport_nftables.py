@@ -8,6 +8,10 @@ Each jail has a chain and sets of its own in one table, so that an address in tw
 it go. The chain hooks prerouting before conntrack and DNAT: what comes in, what is forwarded (to containers, too) and
 what belongs to open connections. The kernel's own timeouts end the bans of a fail2ban that was killed.
 
+Until a ban is there, a second after the knock, the kernel itself blocks whoever completes a handshake with a decoy that
+listens on all addresses, from the next packet on: the quarantine. It knows these sockets by the mark that the listener
+gives them (`mark` in honeyport.yaml).
+
 Author:  the honeyport project
 Works with fail2ban 1.0.2 to 1.1.x and nft 1.0.6 or later.
 
@@ -26,6 +30,9 @@ Options
     sensor     this host's name in those lines. Default: the host's name
     allow      the listener's exported allow list: auto, an absolute path, or off; auto is the file beside each log of
                the jail with .allow.json in the place of .log. Default: auto
+    quarantine seconds for which the kernel blocks whoever completes a handshake with a decoy, for every port but the
+               decoys'; 0: it does not. Default: 30
+    mark       the mark of the decoys' sockets, `mark` in honeyport.yaml. Default: 0x686f6e65
     nft        the program. Default: nft
 """
 
@@ -51,6 +58,18 @@ from fail2ban.server.action import ActionBase
 
 # Before conntrack (-200) and DNAT (-100), even before the raw table (-300).
 PRIORITY = -310
+
+# After prerouting, where a packet has found its socket; before most filters.
+QUARANTINE_PRIORITY = -5
+# 10 MB of kernel memory; whoever comes when it is full waits for his ban as without a quarantine.
+MOST_QUARANTINED = 65_536
+LONGEST_QUARANTINE_SECONDS = 3600
+# The quarantine ends so soon after a fail2ban that was killed, which can no longer suspend it.
+ARMED_SECONDS = 60
+REARM_SECONDS = 20
+# A SYN cookie is taken for two minutes (TCP_SYNCOOKIE_VALID of linux/include/net/tcp.h); until then it can be guessed.
+COOKIE_SECONDS = 130
+LEAST_SECONDS_BETWEEN_FULL = 60
 
 # fail2ban lifts a ban itself, and the kernel must not be the first to forget. An address that is found again is banned
 # for longer without a word to the actions, unless that is more than three seconds later (see consistencyCheck).
@@ -131,7 +150,8 @@ class Settings:
     """The options, checked. Two are equal when they say the same."""
 
     def __init__(self, table="honeyport", chain="prerouting", mode="block", blocktype="drop", prefix6="128",
-                 log="/var/log/honeyport/bans.log", sensor=None, allow="auto", nft="nft", **ignored):
+                 log="/var/log/honeyport/bans.log", sensor=None, allow="auto", quarantine="30", mark="0x686f6e65",
+                 nft="nft", **ignored):
         unknown = set(ignored) - {"port", "protocol", "name"}
         if unknown:
             raise ValueError("Expected an option of honeyport_nftables, got %s" % ", ".join(sorted(unknown)))
@@ -145,6 +165,8 @@ class Settings:
         self.log = self._path("log", log)
         self.sensor = self._sensor(sensor)
         self.allow = allow if allow == "auto" else self._path("allow", allow)
+        self.quarantine_seconds = self._number("quarantine", quarantine, 0, LONGEST_QUARANTINE_SECONDS)
+        self.mark = self._number("mark", mark, 1, 0xffffffff)
         self.nft = nft
 
     def __eq__(self, other):
@@ -167,6 +189,13 @@ class Settings:
         if re.match(r"\d{1,3}\Z", str(value)) and 32 <= int(value) <= 128:
             return int(value)
         raise ValueError("%s: expected a length from 32 to 128, got %r" % (option, value))
+
+    @staticmethod
+    def _number(option, value, least, most):
+        """A decimal or, with 0x, hexadecimal number."""
+        if re.match(r"(?:0[xX][0-9A-Fa-f]{1,8}|0|[1-9]\d{0,9})\Z", str(value)) and least <= int(str(value), 0) <= most:
+            return int(str(value), 0)
+        raise ValueError("%s: expected a number from %s to %s, got %r" % (option, least, most, value))
 
     @staticmethod
     def _path(option, value):
@@ -197,12 +226,26 @@ class Ruleset:
                                         ("_port", "type ipv%d_addr . inet_service; flags interval;"))
                   for version in (4, 6)}
 
+    QUARANTINE_SETS = {"quarantine_ipv%d" % version: "type ipv%d_addr; size %d; flags dynamic,timeout;" % (
+        version, MOST_QUARANTINED) for version in (4, 6)}
+    # Holds `tcp` as long as the kernel may quarantine by itself.
+    QUARANTINE_SETS["quarantine_armed"] = "type inet_proto; flags timeout;"
+
     def __init__(self, settings, jail):
         self._settings = settings
         self._jail = self._identifier(jail)
         self.table = "inet %s" % settings.table
         self.chain = "%s %s.%s" % (self.table, settings.chain, self._jail)
+        self._knocks = "%s %s-knocks.%s" % (self.table, settings.chain, self._jail)
+        self._peers = "%s %s-peers.%s" % (self.table, settings.chain, self._jail)
+        # Without the kernel's part for sockets all the rest works.
+        self.has_quarantine = settings.quarantine_seconds > 0
         self._kinds = {(4, 32), (6, 128), (6, settings.prefix6)}
+
+    @property
+    def chains(self):
+        """All of the jail's chains, those first that lead to others."""
+        return [self._knocks, self._peers, self.chain] if self.has_quarantine else [self.chain]
 
     @staticmethod
     def _identifier(jail):
@@ -230,22 +273,26 @@ class Ruleset:
         Where they are too much for one, each may be a transaction of its own: nobody is blocked by the first ones, and
         the last one begins to block when everybody who is allowed is in place.
         """
-        lines = ["add table %s" % self.table]
-        lines += ["add chain %s" % self.chain, "flush chain %s" % self.chain, "delete chain %s" % self.chain]
+        lines = ["add table %s" % self.table] + self._remove_chains()
         lines += ["add chain %s { type filter hook prerouting priority %d; policy accept; }" % (self.chain, PRIORITY)]
         for name, content in self.ALLOW_SETS.items():
-            lines += ["add set %s { %s }" % (self._allow_set(name), content), "flush set %s" % self._allow_set(name)]
+            lines += ["add set %s { %s }" % (self._own(name), content), "flush set %s" % self._own(name)]
         for kind in sorted(self._kinds):
             lines.append("add set %s { type ipv%d_addr; flags timeout; }" % (self._ban_set(kind), kind[0]))
             lines += [] if keep_bans else ["flush set %s" % self._ban_set(kind)]
         rules = ["add rule %s %s" % (self.chain, rule) for rule in self._rules()]
+        if self.has_quarantine:
+            lines += self._add_quarantine()
+            rules += self._quarantine_rules()
+        else:
+            lines += self._remove_quarantine()
         return ["\n".join(part) + "\n" for part in (lines, *self._split(allowed), rules)]
 
     def _split(self, allowed):
         for name, elements in allowed.items():
             ordered = sorted(elements)
             for start in range(0, len(ordered), ALLOWED_PER_SCRIPT):
-                yield self._elements("add", self._allow_set(name), ordered[start:start + ALLOWED_PER_SCRIPT])
+                yield self._elements("add", self._own(name), ordered[start:start + ALLOWED_PER_SCRIPT])
 
     def allow(self, before, after):
         """Changes who is never blocked by this jail from what it was: elements by set, as of `to_elements`.
@@ -255,7 +302,7 @@ class Ruleset:
         """
         gone, come = [], []
         for name, content in self.ALLOW_SETS.items():
-            allow_set, deleted, added = self._allow_set(name), before[name] - after[name], after[name] - before[name]
+            allow_set, deleted, added = self._own(name), before[name] - after[name], after[name] - before[name]
             if "interval" in content and len(deleted) > MOST_DELETED_INTERVALS:
                 gone += ["flush set %s" % allow_set]
                 deleted, added = (), after[name]
@@ -270,25 +317,51 @@ class Ruleset:
         the old timeout of an element that is added again.
         """
         lines = []
-        by_set = collections.defaultdict(dict)
+        by_kind = collections.defaultdict(dict)
         for network, end in ends.items():
-            by_set[self._ban_set((network.version, network.prefixlen))][str(network.network_address)] = end
-        for name, elements in by_set.items():
+            by_kind[(network.version, network.prefixlen)][str(network.network_address)] = end
+        for kind, elements in by_kind.items():
+            name = self._ban_set(kind)
             timed = ["%s%s" % (key, self._timeout(end, now)) for key, end in elements.items() if is_running(end, now)]
             lines += self._elements("add", name, elements)
             lines += self._elements("delete", name, elements)
             lines += self._elements("add", name, timed)
+            if self.has_quarantine:
+                # Whoever is let go is not left in the quarantine that came before his ban, or that he is in since.
+                free = ["%s timeout %ds" % (key, self._settings.quarantine_seconds + 1)
+                        for key, end in elements.items() if not is_running(end, now)]
+                lines += self._elements("add", self._ban_set(kind, "unbanned"), free)
         return "\n".join(lines) + "\n"
 
+    def arm(self):
+        """Lets the kernel quarantine for a while; prints how many packets of peers found no place."""
+        armed = self._own("quarantine_armed")
+        return "add element %s { tcp }\ndelete element %s { tcp }\nadd element %s { tcp timeout %ds }\n" % (
+            armed, armed, armed, ARMED_SECONDS) + "list counter %s\n" % self._own("quarantine_full")
+
+    def disarm(self):
+        """From now on nobody is quarantined, and nobody is any longer."""
+        return "flush set %s\nflush set %s\nflush set %s\n" % tuple(map(self._own, self.QUARANTINE_SETS))
+
+    def probe(self):
+        """What the quarantine needs of the kernel and nft, to be checked and not to be applied."""
+        return "add table %s\nadd chain %s\nflush chain %s\ndelete chain %s\n%s\nadd rule %s %s\n" % (
+            self.table, self._knocks, self._knocks, self._knocks, self._knocks_chain(), self._knocks, self._is_peer())
+
     def remove(self):
-        """Takes back the chain and the sets, whether or not they are there; the table stays."""
-        lines = ["add table %s" % self.table]
-        lines += ["%s chain %s" % (verb, self.chain) for verb in ("add", "flush", "delete")]
-        sets = [(self._allow_set(name), content) for name, content in self.ALLOW_SETS.items()]
+        """Takes back the chains and the sets, whether or not they are there; the table stays."""
+        lines = ["add table %s" % self.table] + self._remove_chains() + self._remove_quarantine()
+        sets = [(self._own(name), content) for name, content in self.ALLOW_SETS.items()]
         sets += [(self._ban_set(kind), "type ipv%d_addr; flags timeout;" % kind[0]) for kind in sorted(self._kinds)]
         for name, content in sets:
             lines += ["add set %s { %s }" % (name, content), "delete set %s" % name]
         return "\n".join(lines) + "\n"
+
+    def _remove_chains(self):
+        """Of the quarantine as well, which a former server may have left."""
+        chains = (self._knocks, self._peers, self.chain)
+        return ["%s chain %s" % (verb, chain) for verb in ("add", "flush") for chain in chains] + \
+               ["delete chain %s" % chain for chain in chains]
 
     def _rules(self):
         # What the host says to itself never left it.
@@ -304,13 +377,63 @@ class Ruleset:
                       (whole, keyword(version), version, self._jail)]
         for kind in sorted(self._kinds, reverse=True):
             rules += ["%s counter%s" % (self._match(kind), verdict) for verdict in self._verdicts()]
+        if self.has_quarantine:
+            rules += ["%s return" % self._match(kind, "unbanned") for kind in sorted(self._kinds, reverse=True)]
+            for version in (4, 6):
+                quarantined = "%s saddr @quarantine_ipv%d.%s" % (keyword(version), version, self._jail)
+                # A connection to a decoy ends in order, and the next knock is seen.
+                rules.append("%s meta l4proto tcp socket mark %d return" % (quarantined, self._settings.mark))
+                rules += ["%s counter%s" % (quarantined, verdict) for verdict in self._verdicts()]
         return rules
 
-    def _match(self, kind):
+    def _add_quarantine(self):
+        lines = [self._knocks_chain(), "add chain %s" % self._peers, "add counter %s" % self._own("quarantine_full")]
+        for name, content in self._quarantine_sets():
+            lines.append("add set %s { %s }" % (name, content))
+        return lines
+
+    def _remove_quarantine(self):
+        full = self._own("quarantine_full")
+        lines = ["add counter %s" % full, "delete counter %s" % full]
+        for name, content in self._quarantine_sets():
+            lines += ["add set %s { %s }" % (name, content), "delete set %s" % name]
+        return lines
+
+    def _quarantine_sets(self):
+        yield from ((self._own(name), content) for name, content in self.QUARANTINE_SETS.items())
+        for kind in sorted(self._kinds):
+            yield self._ban_set(kind, "unbanned"), "type ipv%d_addr; flags timeout;" % kind[0]
+
+    def _knocks_chain(self):
+        return "add chain %s { type filter hook input priority %d; policy accept; }" % (
+            self._knocks, QUARANTINE_PRIORITY)
+
+    def _is_peer(self):
+        """A packet of a handshake that is complete: `wildcard 0` is no listener on all addresses, and no half of a
+        handshake is a socket that bears a mark."""
+        return "socket mark %d socket wildcard 0" % self._settings.mark
+
+    def _quarantine_rules(self):
+        rules = ["add rule %s %s" % (self._knocks, rule) for rule in (
+            'iif "lo" return',
+            "meta l4proto @quarantine_armed.%s %s goto %s" % (self._jail, self._is_peer(), self._peers.split(" ")[-1]))]
+        for version in (4, 6):
+            source = "%s saddr" % keyword(version)
+            for kind in ("_host", ""):
+                rules.append("add rule %s %s @allow_ipv%d%s.%s return" % (
+                    self._peers, source, version, kind, self._jail))
+            rules.append("add rule %s %s . th dport @allow_ipv%d_port.%s return" % (
+                self._peers, source, version, self._jail))
+            rules.append("add rule %s update @quarantine_ipv%d.%s { %s timeout %ds } return" % (
+                self._peers, version, self._jail, source, self._settings.quarantine_seconds))
+        # Only who found no place comes here.
+        return rules + ["add rule %s counter name %s" % (self._peers, self._own("quarantine_full").split(" ")[-1])]
+
+    def _match(self, kind, purpose="ban"):
         version, length = kind
         full = ipaddress.ip_network("0.0.0.0/%d" % length if version == 4 else "::/%d" % length)
         mask = "" if length == full.max_prefixlen else " & %s" % full.netmask
-        return "%s saddr%s @%s" % (keyword(version), mask, self._ban_set(kind).split(" ")[-1])
+        return "%s saddr%s @%s" % (keyword(version), mask, self._ban_set(kind, purpose).split(" ")[-1])
 
     def _verdicts(self):
         if self._settings.mode == "observe":
@@ -320,13 +443,13 @@ class Ruleset:
         # The first one ends the rule set for TCP.
         return [" meta l4proto tcp reject with tcp reset", " reject with icmpx admin-prohibited"]
 
-    def _allow_set(self, name):
+    def _own(self, name):
         return "%s %s.%s" % (self.table, name, self._jail)
 
-    def _ban_set(self, kind):
+    def _ban_set(self, kind, purpose="ban"):
         version, length = kind
         suffix = "" if length == (32 if version == 4 else 128) else "_%d" % length
-        return "%s ban_ipv%d%s.%s" % (self.table, version, suffix, self._jail)
+        return "%s %s_ipv%d%s.%s" % (self.table, purpose, version, suffix, self._jail)
 
     @staticmethod
     def _elements(verb, name, elements):
@@ -364,18 +487,23 @@ class Nft:
         self.timeout_seconds = NFT_TIMEOUT_SECONDS
 
     def apply(self, script):
-        """All of it or nothing; raises NftError."""
+        """All of it or nothing; gives what it prints, raises NftError."""
         before = read_generation()
-        self._run(["-f", "-"], script)
+        printed = self._run(["-f", "-"], script)
         after = read_generation()
         unnoticed = before is not None and before == self._generation and after == (before + 1) % 2**32
         self._generation = after if unnoticed else None
+        return printed
 
-    def describe_chain(self, chain):
-        """The chain as text without counters, or None where there is none."""
+    def check(self, script):
+        """Has the kernel look at all of it and do nothing; raises NftError."""
+        self._run(["-c", "-f", "-"], script)
+
+    def describe_chains(self, chains):
+        """The chains as text without counters, or None where one is missing."""
         generation = read_generation()
         try:
-            text = self._run(["-s", "list", "chain"] + chain.split(" "), "")
+            text = "".join(self._run(["-s", "list", "chain"] + chain.split(" "), "") for chain in chains)
         except NftError:
             return None
         self._generation = generation
@@ -404,6 +532,35 @@ class Nft:
             said = done.stderr.decode("utf-8", "replace").strip().split("\n")[0]
             raise NftError("%s ended with %d: %s" % (self._program, done.returncode, said[:300]))
         return done.stdout.decode("utf-8", "replace")
+
+
+class CookieWatch:
+    """Whether the kernel has sent or taken SYN cookies of late: a handshake of such a time may have been guessed."""
+
+    def __init__(self):
+        self._count = None
+        self._rose_at = None
+
+    def look(self):
+        """True while it may have, False when it has not, None at the first look."""
+        now, count, before = time.monotonic(), self._read(), self._count
+        self._count = count
+        if count is None or before is not None and count != before:
+            self._rose_at = now
+        if self._rose_at is not None and now - self._rose_at < COOKIE_SECONDS:
+            return True
+        return None if before is None else False
+
+    @staticmethod
+    def _read():
+        """How many there were in all, in this network namespace, or None where nobody can tell."""
+        try:
+            with open("/proc/self/net/netstat", encoding="ascii") as netstat:
+                names, values = (next(line).split() for line in (netstat, netstat))
+            counts = dict(zip(names, values))
+            return int(counts["SyncookiesSent"]) + int(counts["SyncookiesRecv"])
+        except (OSError, ValueError, KeyError, StopIteration):
+            return None
 
 
 def read_generation():
@@ -1015,6 +1172,13 @@ class Action(ActionBase):
         self._retry_at = 0
         self._next_check_at = 0
         self._next_look_at = 0
+        self._cookies = CookieWatch()
+        self._no_quarantine = None
+        self._is_suspended = False
+        self._is_armed = False
+        self._next_arming_at = 0
+        self._full_count = 0
+        self._full_said_at = None
 
     # --- what fail2ban calls ---
 
@@ -1123,6 +1287,11 @@ class Action(ActionBase):
     def mode(self):
         return self._settings.mode
 
+    @property
+    def quarantine(self):
+        """on, suspended while the kernel takes SYN cookies, or off."""
+        return "on" if self._is_armed else "suspended" if self._is_suspended else "off"
+
     # --- notes of what is wanted, under the lock ---
 
     def _note(self, address, reason):
@@ -1158,7 +1327,7 @@ class Action(ActionBase):
 
     def _begin(self):
         # What a killed server left goes on blocking until fail2ban has restored its bans.
-        if self._nft.describe_chain(self._ruleset.chain) is not None:
+        if self._nft.describe_chains([self._ruleset.chain]) is not None:
             self._settling_until = time.monotonic() + LONGEST_SETTLING_SECONDS
             self._last_change_at = time.monotonic()
 
@@ -1188,6 +1357,7 @@ class Action(ActionBase):
                 # Whatever it is that does not fit, the whole of it is made anew; if that fails, too, it is said.
                 self._rebuild()
                 self._say_rebuilt()
+        self._keep_quarantine()
         self._ban_log.write()
 
     def _gather(self):
@@ -1232,7 +1402,7 @@ class Action(ActionBase):
         if self._build_wanted or (now < self._next_check_at and not wanted):
             return
         now = time.monotonic()
-        if not self._nft.is_unchanged() and self._nft.describe_chain(self._ruleset.chain) != self._chain_text:
+        if not self._nft.is_unchanged() and self._nft.describe_chains(self._ruleset.chains) != self._chain_text:
             self._rebuild()
             self._say_rebuilt()
         # Where others change rules all the time, looking must not take all the time.
@@ -1282,6 +1452,7 @@ class Action(ActionBase):
         self._build_wanted = True
         self._chain_text = None
         self._look_at_allowed()
+        self._probe_quarantine()
         elements = self._allowed.elements
         outdated = list(self._outdated)
         removal = "".join(ruleset.remove() for ruleset in outdated)
@@ -1290,10 +1461,49 @@ class Action(ActionBase):
         del self._outdated[:len(outdated)]
         for table in {ruleset.table for ruleset in outdated} - {self._ruleset.table}:
             self._delete_table_if_empty(table)
-        self._chain_text = self._nft.describe_chain(self._ruleset.chain)
+        self._chain_text = self._nft.describe_chains(self._ruleset.chains)
         if self._chain_text is None:
             raise NftError("chain %s was removed as soon as it was made" % self._ruleset.chain)
         self._build_wanted = False
+        self._next_arming_at = 0
+
+    def _probe_quarantine(self):
+        """Bans must not fail with what only the quarantine needs."""
+        self._ruleset.has_quarantine = self._settings.quarantine_seconds > 0
+        if not self._ruleset.has_quarantine:
+            self._no_quarantine = None
+            return
+        try:
+            self._nft.check(self._ruleset.probe())
+        except NftError as error:
+            self._ruleset.has_quarantine = False
+            self._is_armed = False
+            if self._no_quarantine is None:
+                self._tell("error", "no quarantine: %s; bans work without it. It needs nft 0.9.8 and a kernel with "
+                           "nft_socket; quarantine=0 switches it off", error)
+            self._no_quarantine = str(error)
+        else:
+            if self._no_quarantine is not None:
+                self._tell("notice", "the quarantine works now")
+            self._no_quarantine = None
+
+    def _keep_quarantine(self):
+        """Lets the kernel go on quarantining, or not while handshakes may be guessed."""
+        if not self._ruleset.has_quarantine:
+            self._is_armed = self._is_suspended = False
+            return
+        doubtful = self._cookies.look()
+        if doubtful and not self._is_suspended:
+            self._nft.apply(self._ruleset.disarm())
+            self._tell("warning", "SYN cookies are in use, which can be guessed: the quarantine is suspended, bans are not")
+            self._is_armed, self._is_suspended, self._next_arming_at = False, True, 0
+        elif doubtful is False and time.monotonic() >= self._next_arming_at:
+            printed = self._nft.apply(self._ruleset.arm())
+            if self._is_suspended:
+                self._tell("notice", "no SYN cookies any more: the quarantine is in force again")
+            self._is_armed, self._is_suspended = True, False
+            self._next_arming_at = time.monotonic() + REARM_SECONDS
+            self._say_full(printed)
 
     def _commit(self, build=None):
         """Brings what changed to the kernel, then says it; on failure nothing is forgotten.
@@ -1416,6 +1626,15 @@ class Action(ActionBase):
     def _say_rebuilt(self):
         self._logSys.warning("[%s] the rules of chain %s were not as they had been left; they are there again, with %d "
                              "addresses", self._jail.name, self._ruleset.chain, len(self._said))
+
+    def _say_full(self, printed):
+        """From what `arm` has printed."""
+        count = int(re.search(r"packets (\d+)", printed).group(1))
+        now, rose = time.monotonic(), count > self._full_count
+        self._full_count = count
+        if rose and (self._full_said_at is None or now - self._full_said_at > LEAST_SECONDS_BETWEEN_FULL):
+            self._full_said_at = now
+            self._tell("error", "the quarantine is full with %d addresses; others wait for their ban", MOST_QUARANTINED)
 
     def _say_refused(self):
         if self._refused > 0:

@@ -3,6 +3,7 @@ import * as c from '../native/constants.ts';
 import type { Native } from '../native/native.ts';
 import { type InheritedSocket, setNonBlocking } from './inherited-socket.ts';
 import { encodeSocketAddress } from './socket-address.ts';
+import { setMark } from './socket-mark.ts';
 
 /** One address and port to listen on, and the decoy it belongs to. */
 export interface Endpoint {
@@ -12,6 +13,11 @@ export interface Endpoint {
   readonly address: string | undefined;
   /** Whether its connections stay open when they are handed over; without it they end. */
   readonly keepsOpen?: boolean;
+  /**
+   * The mark that its sockets bear. Never of one address: the kernel's rules could not tell its listener from what it
+   * accepted, and a SYN from a forged address would do.
+   */
+  readonly mark?: number | undefined;
 }
 
 /** The running object that accepts on one port of a decoy. */
@@ -21,6 +27,8 @@ export interface Listener {
   readonly fd: number;
   /** The socket is not ours alone: it is given back instead of closed. */
   readonly inherited?: InheritedSocket;
+  /** Whether it bears the endpoint's mark. */
+  isMarked: boolean;
 }
 
 /** A listening socket that the kernel refused, with the errno that says why. */
@@ -38,6 +46,14 @@ export class ListenError extends Error {
 
 // the kernel lowers it to net.core.somaxconn, so that is where an admin sets the bound
 const BACKLOG = 65_535;
+
+const NO_MARK = 0;
+
+/** A reload may give another decoy's behaviour and mark to a listener that stays. */
+export function changeEndpoint(native: Native, listener: Listener, endpoint: Endpoint): void {
+  listener.endpoint = endpoint;
+  listener.isMarked = setMark(native, listener.fd, endpoint.mark ?? NO_MARK);
+}
 
 /**
  * Opens a listening socket. Without an address one socket takes both families; where the host has no IPv6 it takes
@@ -91,7 +107,7 @@ export function useInheritedSocket(native: Native, endpoint: Endpoint, inherited
   // who sends nothing has knocked, too
   set.option(c.IPPROTO_TCP, c.TCP_DEFER_ACCEPT, 0);
   listenWithProof(native, fd, set);
-  return { endpoint, fd, inherited };
+  return { endpoint, fd, inherited, isMarked: setMark(native, fd, endpoint.mark ?? NO_MARK) };
 }
 
 function listenOn(
@@ -111,8 +127,9 @@ function listenOn(
     if (family === 6) set.option(c.IPPROTO_IPV6, c.IPV6_V6ONLY, isDual ? 0 : 1);
     const name = encodeSocketAddress(family, endpoint.port, address);
     set.call('bind', native.bind(fd, name, name.length));
+    const isMarked = setMark(native, fd, endpoint.mark ?? NO_MARK);
     listenWithProof(native, fd, set);
-    return { endpoint, fd };
+    return { endpoint, fd, isMarked };
   } catch (error) {
     native.close(fd);
     throw error;

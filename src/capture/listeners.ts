@@ -1,6 +1,7 @@
 import type { Native } from '../native/native.ts';
 import type { Acceptor } from './acceptor.ts';
 import {
+  changeEndpoint,
   type Endpoint,
   ListenError,
   type Listener,
@@ -28,13 +29,22 @@ export interface Listeners {
    * @throws ListenErrors, and then everything is as before, but for ports that somebody else took in that moment
    */
   replace(endpoints: readonly Endpoint[]): void;
+  /** Whether a listener bears no mark that should. */
+  readonly lacksMark: boolean;
 }
 
 /** @param pool sockets that an endpoint is listened on with, before one is opened for it */
 export function createListeners(native: Native, acceptor: Acceptor, pool: SocketPool = NO_POOL): Listeners {
   let open = new Map<string, readonly Listener[]>();
 
-  return { replace };
+  return {
+    replace,
+    get lacksMark() {
+      return [...open.values()]
+        .flat()
+        .some(({ endpoint, isMarked }) => !isMarked && endpoint.mark !== undefined);
+    },
+  };
 
   function replace(endpoints: readonly Endpoint[]): void {
     const wanted = new Map(endpoints.map((endpoint) => [keyOf(endpoint), endpoint]));
@@ -116,7 +126,7 @@ export function createListeners(native: Native, acceptor: Acceptor, pool: Socket
   function commit(wanted: ReadonlyMap<string, Endpoint>, added: readonly Listener[]): void {
     const staying = [...open].filter(([key]) => wanted.has(key));
     for (const [key, listeners] of staying)
-      for (const listener of listeners) listener.endpoint = wanted.get(key)!;
+      for (const listener of listeners) changeEndpoint(native, listener, wanted.get(key)!);
     open = new Map(staying);
     adopt(added);
   }

@@ -3,6 +3,7 @@ import type { Native } from '../native/native.ts';
 import { type InheritedSocket, readInheritedSocket, setNonBlocking } from './inherited-socket.ts';
 import type { Endpoint } from './listener.ts';
 import { SOCKET_ADDRESS_LENGTH } from './socket-address.ts';
+import { setMark } from './socket-mark.ts';
 
 /** Inherited sockets that no listener uses. */
 export interface SocketPool {
@@ -51,6 +52,8 @@ export function createSocketPool(options: SocketPoolOptions): SocketPool {
   }
 
   function giveBack(socket: InheritedSocket): void {
+    // who comes to a port that is no decoy has done nothing wrong
+    setMark(native, socket.fd, 0);
     pool.set(socket.port, [...(pool.get(socket.port) ?? []), socket]);
   }
 

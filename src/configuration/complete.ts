@@ -32,6 +32,7 @@ export interface ConfigurationFile {
   readonly allow?: 'off' | readonly AllowItem[];
   readonly guard?: 'on' | 'off';
   readonly brake?: 'off' | { readonly sources: number; readonly window: string };
+  readonly mark?: 'off' | number;
   readonly user?: string;
 }
 
@@ -68,6 +69,7 @@ export function complete(
     log: logOf(log),
     limits: limitsOf(limits),
     cookies,
+    mark: markOf(entries.mark, file),
     user: entries.user === 'off' ? undefined : entries.user,
   };
 }
@@ -75,6 +77,14 @@ export function complete(
 /** A host's name as the log's lines can bear it. */
 export function safeHostName(name: string): string {
   return name.replace(/[^A-Za-z0-9._-]/gu, '-').slice(0, 255) || 'localhost';
+}
+
+/** Without a file nobody is banned, and nobody needs to be told that a right is missing. */
+function markOf(
+  mark: ConfigurationFile['mark'] = DEFAULTS.mark,
+  file: string | undefined,
+): number | undefined {
+  return mark === 'off' || file === undefined ? undefined : mark;
 }
 
 function brakeOf(brake: ConfigurationFile['brake'] = 'off'): BrakeConfiguration | undefined {

@@ -20,6 +20,8 @@ export interface Configuration {
   readonly limits: Limits;
   /** What a connection accepted from a SYN cookie becomes: `withheld`, or a `connect` like any other. */
   readonly cookies: 'withhold' | 'count';
+  /** What the sockets of decoys are marked with for the kernel's rules; undefined: with nothing. */
+  readonly mark: number | undefined;
   /** Name of the user to become, when started as root; undefined: it stays root. */
   readonly user: string | undefined;
 }

@@ -43,6 +43,7 @@ export const DEFAULTS = {
   lines: '20000/1s',
   pendingLines: 100_000,
   cookies: 'withhold',
+  mark: 0x686f_6e65,
   guard: 'on',
   syslogFormat: 'rfc5424',
   facility: 'local0',

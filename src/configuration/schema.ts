@@ -49,13 +49,13 @@ const limits = mapping('a mapping of limits', {
   },
 });
 
-const mark = orOffUntilBuilt(
+const mark = orOff(
   { type: 'integer', minimum: 1, maximum: 0xffff_ffff, expected: 'a mark between 0x1 and 0xffffffff' },
   {
     title: 'Mark',
-    description: 'The socket mark that the kernel rules look for.',
-    default: 0x686f_6e65,
-    examples: [0x686f_6e65],
+    description: 'The socket mark by which the kernel knows decoys, for the quarantine.',
+    default: DEFAULTS.mark,
+    examples: [DEFAULTS.mark, 'off'],
   },
 );
 

@@ -4,7 +4,7 @@ import { allowExportPath } from '../allow/allow-export.ts';
 import type { Configuration } from '../configuration/configuration.ts';
 import { isErrnoException, messageOf, UserError } from '../errors.ts';
 import { findUser, type Native, type User } from '../native/native.ts';
-import { keepPortsOnly } from '../native/privileges.ts';
+import { keepForListeners } from '../native/privileges.ts';
 import { handOver } from '../system/hand-over.ts';
 import type { Voice } from '../voice.ts';
 
@@ -16,15 +16,16 @@ export interface BecomeUserOptions {
 
 /**
  * Started as root, becomes the user that the configuration names, in all threads and for good. What is kept is
- * CAP_NET_BIND_SERVICE, for the start and each reload alike, so nothing needs to be bound before. The log becomes his.
+ * CAP_NET_BIND_SERVICE, and CAP_NET_RAW where sockets are marked, for the start and each reload alike, so nothing needs to
+ * be bound before. The log becomes his.
  * @throws UserError when there is no such user, or the log may not be given to him
  */
 export function becomeUser({ configuration, native, voice }: BecomeUserOptions): void {
-  const { user: name, log, file } = configuration;
+  const { user: name, log, file, mark } = configuration;
   if (name === undefined || process.geteuid?.() !== 0) return;
   const user = lookUp(name, file);
   if (user.uid === 0) return;
-  become(user, log.file.path, native);
+  become(user, { logPath: log.file.path, marks: mark !== undefined }, native);
   useHome(user);
   voice.say(`runs as user ${name} from here on`);
   makeDirectory(dirname(log.file.path));
@@ -57,12 +58,16 @@ function find(name: string): User | undefined {
 /** Its types lack it. https://nodejs.org/api/process.html#processinitgroupsuser-extragroup */
 type WithInitgroups = typeof process & { initgroups(user: string, extraGroup: number): void };
 
-function become({ name, uid, gid }: User, logPath: string, native: Native): void {
+function become(
+  { name, uid, gid }: User,
+  { logPath, marks }: { readonly logPath: string; readonly marks: boolean },
+  native: Native,
+): void {
   try {
     (process as WithInitgroups).initgroups(name, gid);
     process.setgid!(gid);
     handOver([logPath, allowExportPath(logPath)], { name, uid, gid, groups: process.getgroups!() });
-    keepPortsOnly(native, () => process.setuid!(uid));
+    keepForListeners(native, { marks }, () => process.setuid!(uid));
   } catch (error) {
     if (!isErrnoException(error)) throw error;
     throw new UserError(`cannot become user ${name}: ${error.message}`, {

@@ -2,7 +2,7 @@ import { getSystemErrorName } from 'node:util';
 import { createAcceptor } from '../capture/acceptor.ts';
 import type { Endpoint } from '../capture/listener.ts';
 import { createListeners, ListenErrors } from '../capture/listeners.ts';
-import type { Configuration } from '../configuration/configuration.ts';
+import type { Configuration, Decoy } from '../configuration/configuration.ts';
 import { UserError } from '../errors.ts';
 import { SCHEMA_VERSION, type Unrecorded } from '../event.ts';
 import { endConnection } from '../native/end-connection.ts';
@@ -58,6 +58,7 @@ export function startDaemon({ load, version, voice, native, socketFds, stdout }:
   /** Sinks of former configurations that still try to write what they took. */
   let leaving: Promise<unknown> = Promise.resolve();
   const recorder = createRecorder(sinks);
+  let isMarkMissed = false;
   let troubleSaidAt = Number.NEGATIVE_INFINITY;
   const acceptor = createAcceptor({ native, onConnections: (batch) => reception.receive(batch), onTrouble });
   const listeners = createListeners(native, acceptor, openSocketPool(native, socketFds, voice));
@@ -127,6 +128,8 @@ export function startDaemon({ load, version, voice, native, socketFds, stdout }:
     } catch (error) {
       throw error instanceof ListenErrors ? listenProblem(error.errors, socketFds.length > 0) : error;
     }
+    if (listeners.lacksMark && !isMarkMissed) tellMissingMark(voice);
+    isMarkMissed = listeners.lacksMark;
   }
 
   /** At the start there is nothing to fall back on, and nothing may keep the process alive. */
@@ -217,12 +220,25 @@ function without({ file, others }: OpenedSinks, kept: OpenedSinks): Sink[] {
   return [file, ...others].filter((sink) => sink !== kept.file && !kept.others.includes(sink));
 }
 
-function endpointsOf({ decoys }: Configuration): Endpoint[] {
+function endpointsOf({ decoys, mark: wantedMark }: Configuration): Endpoint[] {
   return decoys.flatMap((decoy) => {
     const { name, ports, address } = decoy;
     const keeps = keepsOpen(decoy);
-    return ports.map((port) => ({ decoy: name, port, address, keepsOpen: keeps }));
+    const mark = isMarkable(decoy) ? wantedMark : undefined;
+    return ports.map((port) => ({ decoy: name, port, address, keepsOpen: keeps, mark }));
   });
+}
+
+function tellMissingMark(voice: Voice): void {
+  voice.warning(
+    "the decoys' sockets bear no mark, so the kernel cannot quarantine who knocks until the ban: CAP_NET_RAW is missing",
+  );
+  voice.hint('AmbientCapabilities=CAP_NET_BIND_SERVICE CAP_NET_RAW for the service, or mark: off');
+}
+
+/** Who knocks behind a proxy is not who the kernel sees. */
+function isMarkable({ address, proxies }: Decoy): boolean {
+  return proxies.length === 0 && (address === undefined || ['0.0.0.0', '::'].includes(address));
 }
 
 function counts({ decoys }: Configuration): { decoys: number; ports: number } {

@@ -14,6 +14,7 @@ export const SOCK_NONBLOCK = 0o4000;
 export const SOCK_CLOEXEC = 0o2000000;
 export const SOL_SOCKET = 1;
 export const SO_REUSEADDR = 2;
+export const SO_MARK = 36;
 export const SO_TYPE = 3;
 /** Whether it listens. */
 export const SO_ACCEPTCONN = 30;

@@ -18,8 +18,9 @@ const EFFECTIVE_WORD = 0;
 const PERMITTED_WORD = 1;
 const INHERITABLE_WORDS = [2, 5];
 const MOST_CAPABILITIES = 64;
-/** CAP_NET_BIND_SERVICE is number 10. */
+/** CAP_NET_BIND_SERVICE is number 10, for ports; CAP_NET_RAW number 13, for marks. */
 const NET_BIND_SERVICE = 1 << 10;
+const NET_RAW = 1 << 13;
 
 /** Leaves nothing that a program could inherit or gain; what this thread has itself stays. */
 export function keepNothingForPrograms(calls: PrivilegeCalls): void {
@@ -34,17 +35,22 @@ export function keepNothingForPrograms(calls: PrivilegeCalls): void {
 }
 
 /**
- * Runs `change`, by which this process ceases to be root, so that of root's capabilities this thread keeps
- * CAP_NET_BIND_SERVICE alone, if it had it. Programs that are started afterwards gain none, by set-user-ID neither.
+ * Runs `change`, by which this process ceases to be root, so that of root's capabilities this thread keeps what
+ * listeners need, as far as it had it: CAP_NET_BIND_SERVICE and, for marks, CAP_NET_RAW. Programs that are started afterwards gain none, by set-user-ID neither.
  * @throws Error when it is left with more
  */
-export function keepPortsOnly(calls: PrivilegeCalls, change: () => void): void {
+export function keepForListeners(
+  calls: PrivilegeCalls,
+  { marks }: { readonly marks: boolean },
+  change: () => void,
+): void {
+  const wanted = marks ? NET_BIND_SERVICE | NET_RAW : NET_BIND_SERVICE;
   keepNothingForPrograms(calls);
   calls.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
   change();
   calls.prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0);
   const isDone = changeCapabilities(calls, (capabilities) => {
-    const kept = capabilities[PERMITTED_WORD]! & NET_BIND_SERVICE;
+    const kept = capabilities[PERMITTED_WORD]! & wanted;
     capabilities.fill(0);
     capabilities[EFFECTIVE_WORD] = kept;
     capabilities[PERMITTED_WORD] = kept;

@@ -52,6 +52,7 @@ test('a short file is completed with every default', () => {
     log: { file: { path: '/var/log/honeyport/honeyport.log', mode: 0o640 }, console: 'auto', syslog: [] },
     limits: DEFAULT_LIMITS,
     cookies: 'withhold',
+    mark: 0x686f6e65,
     user: undefined,
     allow: [],
     partFiles: [],
@@ -73,6 +74,7 @@ allow:
   - { source: scanner.example.net, ports: [22, 80-90], until: 2027-01-31, comment: weekly scan }
 guard: off
 brake: { sources: 200, window: 1m }
+mark: 0x7
 user: honeyport
 `;
   assert.deepEqual(configurationOf(text), {
@@ -103,6 +105,7 @@ user: honeyport
       lines: undefined,
     },
     cookies: 'count',
+    mark: 7,
     user: 'honeyport',
     allow: [
       {
@@ -187,6 +190,7 @@ test('the built-in default listens on unprivileged ports and logs into the worki
     log: { file: { path: join(process.cwd(), 'honeyport.log'), mode: 0o640 }, console: 'pretty', syslog: [] },
     limits: DEFAULT_LIMITS,
     cookies: 'withhold',
+    mark: undefined,
     user: undefined,
     allow: [],
     partFiles: [],
@@ -311,6 +315,10 @@ function asNobody<T>(action: () => T): T {
     process.seteuid?.(0);
   }
 }
+
+test('mark: off marks nothing', () => {
+  assert.equal(configurationOf('{ decoys: [{ ports: 22 }], mark: off }').mark, undefined);
+});
 
 test('user: off is the same as no user', () => {
   assert.equal(configurationOf('{ decoys: [{ ports: 22 }], user: off }').user, undefined);

@@ -46,7 +46,7 @@ const ROWS = new Map(
   ),
 );
 
-const NOT_AVAILABLE = ['decoys[].except', 'mark', 'metrics'];
+const NOT_AVAILABLE = ['decoys[].except', 'metrics'];
 
 /** A file with one more key of a receiver. */
 function receiverWith(path: string, value: unknown): string {

@@ -32,7 +32,8 @@ const SERVICE_USER = 64_322;
 const NOBODY = 65_534;
 const NOBODY_S_GROUP = 65_534;
 /** CAP_NET_BIND_SERVICE, as /proc shows it. */
-const PORTS_ONLY = '0000000000000400';
+/** CAP_NET_BIND_SERVICE and CAP_NET_RAW. */
+const FOR_LISTENERS = '0000000000002400';
 const NONE = '0000000000000000';
 
 // the service as the unit starts it
@@ -49,7 +50,7 @@ test('with the unit’s user and capability it is ready after its start line, an
   await notify.waitForState(/^READY=1/);
   assert.deepEqual(kinds(stage.log), ['start'], 'the line comes first');
   const { CapEff, Seccomp } = readStatus(`/proc/${honeyport.pid}/status`);
-  assert.deepEqual([CapEff, Seccomp], [PORTS_ONLY, '2'], 'it has what the unit gives, and no more');
+  assert.deepEqual([CapEff, Seccomp], [FOR_LISTENERS, '2'], 'it has what the unit gives, and no more');
   await notify.waitForState(/\nSTATUS=1 decoy, 1 port$/);
   await waitFor(() => notify.signs() > 1, { deadlineMs: DEADLINE_MS, what: 'signs of life' });
 
@@ -171,7 +172,7 @@ test('started as root, every thread becomes the user, and ports below 1024 can b
       [...idsOf(NOBODY), `${NOBODY_S_GROUP}`],
       thread,
     );
-    const own = thread === String(honeyport.pid) ? PORTS_ONLY : NONE;
+    const own = thread === String(honeyport.pid) ? FOR_LISTENERS : NONE;
     const { CapPrm, CapEff, CapInh, CapAmb } = status;
     assert.deepEqual([CapPrm, CapEff, CapInh, CapAmb], [own, own, NONE, NONE], thread);
   }

@@ -1,0 +1,21 @@
+import * as c from '../native/constants.ts';
+import type { Native } from '../native/native.ts';
+
+/**
+ * Gives a socket the mark by which nftables knows it, and what it accepts from now on; 0 takes it away.
+ * @returns whether it has it: without CAP_NET_RAW (Linux 5.17) or CAP_NET_ADMIN it keeps what it had
+ */
+export function setMark(native: Native, fd: number, mark: number): boolean {
+  if (markOf(native, fd) === mark) return true;
+  return native.setsockopt(fd, c.SOL_SOCKET, c.SO_MARK, bytesOf(mark), 4) === 0;
+}
+
+function markOf(native: Native, fd: number): number | undefined {
+  const value = new Uint32Array(1);
+  const result = native.getsockopt(fd, c.SOL_SOCKET, c.SO_MARK, new Uint8Array(value.buffer), bytesOf(4));
+  return result < 0 ? undefined : value[0];
+}
+
+function bytesOf(value: number): Uint8Array {
+  return new Uint8Array(Uint32Array.of(value).buffer);
+}
