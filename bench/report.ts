@@ -205,7 +205,8 @@ function round(value: number): string {
   return value.toFixed(value < 100 ? 1 : 0);
 }
 
-function table(lines: readonly (readonly string[])[]): string {
+/** Columns as wide as they must be; the first line has as many as any. */
+export function table(lines: readonly (readonly string[])[]): string {
   const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));
   return lines
     .map((line) =>

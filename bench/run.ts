@@ -6,6 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { allowSides } from './allow.ts';
 import { formatBans, measureBans } from './bans.ts';
+import { measureBlock } from './block.ts';
+import { formatBlock, isSound } from './block-report.ts';
 import { compileC } from './compile.ts';
 import { type Contestant, honeyport, reference } from './contestant.ts';
 import { limitsSides } from './limits.ts';
@@ -27,7 +29,7 @@ import { syslogSides } from './syslog.ts';
 
 const USAGE = `Usage: npm run bench -- [--quick] [--million] [--rounds N] [--json FILE] [--cli FILE]
        npm run bench -- --allow | --limits | --syslog [--quick] [--rounds N]
-       npm run bench -- --bans
+       npm run bench -- --bans | --block
 
   --quick      one short round
   --million    also memory after a million connections
@@ -37,7 +39,8 @@ const USAGE = `Usage: npm run bench -- [--quick] [--million] [--rounds N] [--jso
   --allow      an allow list of 100,000 entries instead, beside none
   --limits     limits of lines instead, beside none
   --syslog     syslog receivers instead, good and bad, beside none
-  --bans       bursts of bans instead, beside the stock action; as root, about three minutes`;
+  --bans       bursts of bans instead, beside the stock action; as root, about three minutes
+  --block      from a handshake with a decoy to the block instead, with and without quarantine; as root, about a minute`;
 
 const FULL: Sizes = { warmUp: 10_000, fullRate: 60_000, paced: 10_000, manyPorts: 5_000, burst: 5_000 };
 const QUICK: Sizes = { warmUp: 5_000, fullRate: 20_000, paced: 4_000, manyPorts: 2_000, burst: 5_000 };
@@ -50,6 +53,7 @@ interface Options {
   readonly limits: boolean;
   readonly syslog: boolean;
   readonly bans: boolean;
+  readonly block: boolean;
   readonly json: string | undefined;
   readonly cli: string;
 }
@@ -92,6 +96,7 @@ function readOptions(args: readonly string[]): Options | number {
         limits: { type: 'boolean', default: false },
         syslog: { type: 'boolean', default: false },
         bans: { type: 'boolean', default: false },
+        block: { type: 'boolean', default: false },
         rounds: { type: 'string' },
         json: { type: 'string' },
         cli: { type: 'string', default: fileURLToPath(new URL('../dist/cli.js', import.meta.url)) },
@@ -105,8 +110,9 @@ function readOptions(args: readonly string[]): Options | number {
     const rounds = Number(values.rounds ?? (values.quick ? 1 : 5));
     if (!Number.isInteger(rounds) || rounds < 1)
       throw new Error(`expected a number of rounds, got ${values.rounds}`);
-    const { million, allow, limits, syslog, bans, json, cli } = values;
-    return { rounds, sizes: values.quick ? QUICK : FULL, million, allow, limits, syslog, bans, json, cli };
+    const { million, allow, limits, syslog, bans, block, json, cli } = values;
+    const sizes = values.quick ? QUICK : FULL;
+    return { rounds, sizes, million, allow, limits, syslog, bans, block, json, cli };
   } catch (error) {
     console.error(`honeyport bench: error: ${(error as Error).message}\n${USAGE}`);
     return 2;
@@ -121,6 +127,7 @@ async function bench(options: Options, directory: string): Promise<number> {
   await access(options.cli).catch(() => {
     throw new Error(`${options.cli} is missing: npm run build`);
   });
+  if (options.block) return reportBlock(options.cli, directory);
   const [load, readable, cputime, yardstick] = await compilePrograms(directory);
   const workshop = { load, readable, cputime, directory };
   if (options.allow) return reportSides(await allowSides(options.cli, workshop), options, workshop);
@@ -129,6 +136,12 @@ async function bench(options: Options, directory: string): Promise<number> {
   const contestants = [honeyport(options.cli), reference(yardstick)];
   const results = await runRounds(options, contestants, workshop);
   return report(options, results);
+}
+
+async function reportBlock(cli: string, directory: string): Promise<number> {
+  const result = await measureBlock(cli, await compile('block.c', directory), directory, progress);
+  console.log(formatBlock(result));
+  return isSound(result) ? 0 : 1;
 }
 
 async function reportSyslog(options: Options, workshop: Workshop): Promise<number> {
@@ -151,13 +164,16 @@ async function reportSides(
 }
 
 async function compilePrograms(directory: string): Promise<[string, string, string, string]> {
-  const compile = (name: string) => compileC(fileURLToPath(new URL(name, import.meta.url)), directory);
   return [
-    await compile('load.c'),
-    await compile('readable.c'),
-    await compile('cputime.c'),
-    await compile('reference.c'),
+    await compile('load.c', directory),
+    await compile('readable.c', directory),
+    await compile('cputime.c', directory),
+    await compile('reference.c', directory),
   ];
+}
+
+function compile(name: string, directory: string): Promise<string> {
+  return compileC(fileURLToPath(new URL(name, import.meta.url)), directory);
 }
 
 async function runRounds(
