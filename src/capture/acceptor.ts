@@ -222,7 +222,8 @@ function createConnectionReader(native: Native) {
       src,
       spt,
       dst,
-      dpt: endpoint.port,
+      // a transparent listener's own port is not the one that the peer contacted
+      dpt: endpoint.isTransparent === true ? socketAddressPort(local) : endpoint.port,
       decoy: endpoint.decoy,
       fromCookie: synLength === 0,
       fingerprint,

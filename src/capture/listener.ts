@@ -4,6 +4,7 @@ import type { Native } from '../native/native.ts';
 import { type InheritedSocket, setNonBlocking } from './inherited-socket.ts';
 import { encodeSocketAddress } from './socket-address.ts';
 import { setMark } from './socket-mark.ts';
+import { makeTransparent } from './transparency.ts';
 
 /** One address and port to listen on, and the decoy it belongs to. */
 export interface Endpoint {
@@ -18,6 +19,8 @@ export interface Endpoint {
    * accepted, and a SYN from a forged address would do.
    */
   readonly mark?: number | undefined;
+  /** Whether it takes what the kernel's rules hand over, whatever address and port the peer contacted. */
+  readonly isTransparent?: boolean;
 }
 
 /** The running object that accepts on one port of a decoy. */
@@ -125,6 +128,7 @@ function listenOn(
     // a decoy must come back at once after a restart, while its last connections are still in TIME_WAIT
     set.option(c.SOL_SOCKET, c.SO_REUSEADDR, 1);
     if (family === 6) set.option(c.IPPROTO_IPV6, c.IPV6_V6ONLY, isDual ? 0 : 1);
+    if (endpoint.isTransparent === true) set.call('setsockopt', makeTransparent(native, fd, family));
     const name = encodeSocketAddress(family, endpoint.port, address);
     set.call('bind', native.bind(fd, name, name.length));
     const isMarked = setMark(native, fd, endpoint.mark ?? NO_MARK);

@@ -157,6 +157,7 @@ const NO_POOL: SocketPool = { take: () => [], giveBack: () => {}, quiet: () => {
 // who has the wrong address on 1,000 ports need not read it 1,000 times
 const MAX_ERRORS = 10;
 
-function keyOf({ address, port }: Endpoint): string {
-  return `${address ?? '*'} ${port}`;
+/** A socket cannot become transparent, or cease to be, while rules know it as the other. */
+function keyOf({ address, port, isTransparent }: Endpoint): string {
+  return `${address ?? '*'} ${port}${isTransparent === true ? ' transparent' : ''}`;
 }

@@ -39,7 +39,9 @@ export function createSocketPool(options: SocketPoolOptions): SocketPool {
 
   return { take, giveBack, quiet };
 
-  function take({ port, address }: Endpoint): InheritedSocket[] {
+  function take({ port, address, isTransparent }: Endpoint): InheritedSocket[] {
+    // systemd's sockets are taken for ordinary ones
+    if (isTransparent === true) return [];
     const idle = pool.get(port);
     if (idle === undefined) return [];
     const taken = fitting(idle, address);

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { describeAllowance } from '../allowance/describe-allowance.ts';
+import { isDecoyPort } from '../configuration/decoy-ports.ts';
 import { parsePortArguments } from '../configuration/load.ts';
 import { briefText } from '../configuration/printable.ts';
 import { UserError } from '../errors.ts';
@@ -27,7 +28,7 @@ export function addAllowCommand(program: Command, { voice, print }: CommandConte
       const address = readAddress(addressText).text;
       const port = portText === undefined ? undefined : readPort(portText);
       const configuration = configurationSource(config).load();
-      if (port !== undefined && !configuration.decoys.some(({ ports }) => ports.includes(port))) {
+      if (port !== undefined && !isDecoyPort(configuration, port)) {
         voice.warning(`no decoy has port ${port}`);
       }
       const question = { configuration, address, port, onTrouble: voice.warning };

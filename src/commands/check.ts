@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { expiredEntries, expiryWarnings } from '../allow/expiry.ts';
+import { portCount } from '../configuration/decoy-ports.ts';
 import { responseWarnings } from '../daemon/response-warnings.ts';
 import { UserError } from '../errors.ts';
 import { openTlsContext } from '../sinks/tls-files.ts';
@@ -19,7 +20,8 @@ export function addCheckCommand(program: Command, { voice, print }: CommandConte
     )
     .option(CONFIGURATION_OPTION, CONFIGURATION_OPTION_HELP)
     .action(({ config }: { config?: string }) => {
-      const { file, decoys, allow, log } = configurationSource(config).load();
+      const configuration = configurationSource(config).load();
+      const { file, decoys, allow, log } = configuration;
       const name = file ?? 'the built-in default';
       const others = file === undefined ? [] : findOtherLogs(log.file.path);
       for (const { reader, logs } of others) {
@@ -28,9 +30,8 @@ export function addCheckCommand(program: Command, { voice, print }: CommandConte
       for (const warning of expiryWarnings(expiredEntries(allow, Date.now()))) voice.warning(warning);
       for (const warning of responseWarnings(decoys)) voice.warning(warning);
       for (const { target, tls } of log.syslog) if (target.wire === 'tls') openTlsContext(tls);
-      const ports = decoys.reduce((sum, decoy) => sum + decoy.ports.length, 0);
       print(
-        `${name}: decoys: ${decoys.length}, ports: ${ports}, allow entries: ${allow.length}, log: ${log.file.path}\n`,
+        `${name}: decoys: ${decoys.length}, ports: ${portCount(configuration)}, allow entries: ${allow.length}, log: ${log.file.path}\n`,
       );
       if (others.length > 0)
         throw new UserError('some readers of the log would read another file', { exitCode: 1 });

@@ -4,7 +4,7 @@ import type { Behaviour, Configuration, Decoy } from '../configuration/configura
 import { parsePortArguments } from '../configuration/load.ts';
 import { type Daemon, startDaemon } from '../daemon/daemon.ts';
 import { isErrnoException, UserError } from '../errors.ts';
-import { formatPorts } from '../format/ports.ts';
+import { formatPorts, formatRanges } from '../format/ports.ts';
 import { loadNative } from '../native/native.ts';
 import { isJournalStream } from '../system/journal-stream.ts';
 import {
@@ -150,14 +150,20 @@ function greet(configuration: Configuration, version: string, voice: Voice): voi
   const { file, decoys, log } = configuration;
   voice.say(`version ${version}, configuration: ${file ?? 'the built-in default'}`);
   for (const decoy of decoys) {
-    const { name, ports, address } = decoy;
-    const place = `${address ?? 'all addresses'}, port ${formatPorts(ports)}`;
-    voice.say([`decoy ${name} listens on ${place}`, ...deedsOf(decoy)].join('; '));
+    voice.say([`decoy ${decoy.name} ${placeOf(decoy)}`, ...deedsOf(decoy)].join('; '));
   }
   voice.say(allowText(configuration));
   voice.say(`log: ${log.file.path}`);
   for (const { address, format } of log.syslog) voice.say(`events are sent to ${address} as ${format}`);
   voice.hint(knockHint(configuration));
+}
+
+function placeOf({ ports, address, unused }: Decoy): string {
+  if (unused === undefined) return `listens on ${address ?? 'all addresses'}, port ${formatPorts(ports)}`;
+  const ephemeral = unused.ephemeral ? ['those of outgoing connections'] : [];
+  const named = unused.ports.length > 0 ? [formatRanges(unused.ports)] : [];
+  const exceptions = [...named, ...ephemeral].join(' and ');
+  return `is every port that no service uses${exceptions === '' ? '' : `, but for ${exceptions}`}`;
 }
 
 /** What a decoy does beside listening. */
@@ -182,12 +188,17 @@ function allowText({ allow, guard }: Configuration): string {
 }
 
 function knockHint({ decoys, guard }: Configuration): string {
-  const { address, ports } = decoys[0]!;
+  const decoy = decoys.find(({ unused }) => unused === undefined);
+  if (decoy === undefined) return UNUSED_KNOCK_HINT;
+  const { address, ports } = decoy;
   const command = `knock with: nc -z ${address ?? '127.0.0.1'} ${ports[0]}`;
   return guard
     ? `${command}, which is recorded as allowed; from another host it is bannable`
     : `${command}, here or from a host that can reach this one`;
 }
+
+/** The rules leave alone what comes from this host. */
+const UNUSED_KNOCK_HINT = 'knock with: nc -z <this host> <a port that no service uses>, from another host';
 
 /** libuv hands over all signals that wait in one go: a storm of them must not keep the listener from its connections. */
 function oncePerTurn(action: () => void): () => void {

@@ -10,13 +10,14 @@ import type {
   Decoy,
   LogConfiguration,
 } from './configuration.ts';
-import { nameOfPorts } from './decoys.ts';
+import { isUnused, NAME_OF_UNUSED, nameOfPorts } from './decoys.ts';
 import { durationMs } from './duration.ts';
 import { type LimitKeys, limitsOf } from './limits.ts';
 import { portsOf, readPortRange } from './ports.ts';
 import { type ProxyNetworks, proxiesOf } from './proxies.ts';
 import { DEFAULTS } from './schema-nodes.ts';
 import { receiverOf, type SyslogItem } from './syslog.ts';
+import { type ExceptKey, exceptionsOf } from './unused.ts';
 
 /** What a file says once it has passed the schema and the checks of decoys: the available keys. */
 export interface ConfigurationFile {
@@ -41,6 +42,7 @@ interface DecoyEntry extends BehaviourKeys {
   readonly ports: PortEntry | readonly PortEntry[];
   readonly address?: string;
   readonly proxy_protocol?: ProxyNetworks;
+  readonly except?: ExceptKey;
 }
 
 type PortEntry = number | string;
@@ -103,10 +105,12 @@ function logOf({
 
 function decoyOf(entry: DecoyEntry, bannerFiles: BannerFiles): Decoy {
   const { name, ports, address, proxy_protocol: proxies } = entry;
+  const unused = isUnused(ports) ? exceptionsOf(entry.except) : undefined;
   const expanded = [ports].flat().flatMap(portsOfEntry);
   return {
-    name: name ?? nameOfPorts(expanded[0]!),
+    name: name ?? (unused === undefined ? nameOfPorts(expanded[0]!) : NAME_OF_UNUSED),
     ports: expanded,
+    unused,
     address: address === undefined ? undefined : parseAddress(address)?.text,
     behaviour: behaviourOf(entry, bannerFiles),
     proxies: proxiesOf(proxies),

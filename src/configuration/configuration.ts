@@ -1,6 +1,7 @@
 import type { Facility, SyslogFormat } from '../format/syslog.ts';
 import type { Network } from '../network.ts';
 import type { AllowEntry } from './allow-entry.ts';
+import type { PortRange } from './ports.ts';
 
 /** The configuration in force: validated, every default filled in. What is not built yet has no place here. */
 export interface Configuration {
@@ -28,16 +29,29 @@ export interface Configuration {
 
 /** A group of ports that share a behaviour. */
 export interface Decoy {
-  /** `[a-z0-9._-]{1,32}`; without a configured one `port-<first port>`. */
+  /** `[a-z0-9._-]{1,32}`; without a configured one `port-<first port>`, or `unused`. */
   readonly name: string;
-  /** Sorted as configured, no port twice. */
+  /** Sorted as configured, no port twice; none for `ports: unused`. */
   readonly ports: readonly number[];
+  /**
+   * Of `ports: unused`, what it leaves alone: it stands for every other port that no local service and no other decoy
+   * has. At most one decoy does, on all addresses and without proxies. Undefined for a decoy with ports.
+   */
+  readonly unused: Exceptions | undefined;
   /** Canonical text of one local address; undefined for all addresses of both families. */
   readonly address: string | undefined;
   /** How a connection goes on once it is logged; undefined: it is closed. */
   readonly behaviour: Behaviour | undefined;
   /** Proxies that name the true peer in a PROXY protocol header. */
   readonly proxies: readonly Network[];
+}
+
+/** Ports that `ports: unused` leaves alone. */
+export interface Exceptions {
+  /** Rising, none touching another. */
+  readonly ports: readonly PortRange[];
+  /** Whether those that this host's outgoing connections take are left alone, too. */
+  readonly ephemeral: boolean;
 }
 
 /** What a decoy does with a connection that it has logged. */

@@ -5,7 +5,7 @@ import { expectedGot, type Fault, type Path } from './problem.ts';
 
 /** What the schema cannot say of decoys; `lineOf` tells the line of the file on which a value stands. */
 export function decoyFaults(root: unknown, lineOf: (path: Path) => number): Fault[] {
-  const decoys = decoyMappings(root).map(draftOf);
+  const decoys = drafts(root);
   return [
     ...decoys.flatMap(addressFaults),
     ...nameFaults(decoys, lineOf),
@@ -18,6 +18,14 @@ export function decoyFaults(root: unknown, lineOf: (path: Path) => number): Faul
 export function nameOfPorts(first: number): string {
   return `port-${first}`;
 }
+
+/** Whether `ports` of a decoy asks for every port that nobody uses. */
+export function isUnused(ports: unknown): boolean {
+  return ports === 'unused';
+}
+
+/** The name of a decoy with `ports: unused` without a configured one. */
+export const NAME_OF_UNUSED = 'unused';
 
 /** A decoy that is at least a mapping, and where it stands. */
 export interface DecoyMapping {
@@ -43,13 +51,21 @@ interface DraftDecoy {
   readonly addressText: string | undefined;
   readonly address: Address | undefined;
   readonly ports: readonly PortEntry[];
+  /** Whether it is the one with `ports: unused`; of a second one unused.ts speaks. */
+  readonly isUnused: boolean;
 }
 
-function draftOf({ decoy, path }: DecoyMapping): DraftDecoy {
+function drafts(root: unknown): DraftDecoy[] {
+  const mappings = decoyMappings(root);
+  const unused = mappings.find(({ decoy }) => isUnused(decoy.ports));
+  return mappings.map((mapping) => draftOf(mapping, mapping === unused));
+}
+
+function draftOf({ decoy, path }: DecoyMapping, isUnused: boolean): DraftDecoy {
   const name = typeof decoy.name === 'string' ? decoy.name : undefined;
   const addressText = typeof decoy.address === 'string' ? decoy.address : undefined;
   const address = addressText === undefined ? undefined : parseAddress(addressText);
-  return { path, name, addressText, address, ports: portEntries(decoy.ports, [...path, 'ports']) };
+  return { path, name, addressText, address, ports: portEntries(decoy.ports, [...path, 'ports']), isUnused };
 }
 
 function portEntries(ports: unknown, path: Path): PortEntry[] {
@@ -93,9 +109,10 @@ function nameFaults(decoys: readonly DraftDecoy[], lineOf: (path: Path) => numbe
   });
 }
 
-function nameOf({ name, ports }: DraftDecoy): string | undefined {
+function nameOf({ name, ports, isUnused }: DraftDecoy): string | undefined {
   const range = ports[0]?.range;
   if (name !== undefined) return name;
+  if (isUnused) return NAME_OF_UNUSED;
   return typeof range === 'object' ? nameOfPorts(range.first) : undefined;
 }
 

@@ -86,7 +86,7 @@ function faultOf({ keyword, instancePath, params, parentSchema, data }: SchemaEr
     case 'required':
       return { path, at: 'value', message: `expected a key ${params.missingProperty}` };
     case 'notAvailableYet':
-      return { path, at: 'value', message: notAvailable(parentSchema, data) };
+      return { path, at: 'value', message: 'not available yet' };
     // the first of too many items look as good as any
     case 'maxItems':
       return { path, at: 'value', message: expectedGot(parentSchema.expected, (data as unknown[]).length) };
@@ -101,10 +101,6 @@ function unknownKey(path: Path, key: string, { properties = {} }: SchemaNode): F
     at: 'key',
     message: `unknown key, ${suggestKey(key, Object.keys(properties))}`,
   };
-}
-
-function notAvailable({ notAvailableYet }: SchemaNode, value: unknown): string {
-  return notAvailableYet === true ? 'not available yet' : `${value}: not available yet`;
 }
 
 /** RFC 6901; only the value tells an index from a key that is a number. */

@@ -15,6 +15,7 @@ import { proxyFaults } from './proxies.ts';
 import { MAY_READ_HINT, readBounded } from './read.ts';
 import { DEFAULTS } from './schema-nodes.ts';
 import { syslogFaults } from './syslog.ts';
+import { unusedFaults } from './unused.ts';
 import { schemaFaults } from './validate.ts';
 
 export { parsePortArguments } from './ports.ts';
@@ -105,6 +106,7 @@ function faultsOf({ value, positionOf }: Parsed): Fault[] {
   return [
     ...schemaFaults(value),
     ...decoyFaults(value, lineOf),
+    ...unusedFaults(value, lineOf),
     ...behaviourFaults(value),
     ...proxyFaults(value),
     ...limitFaults(value),

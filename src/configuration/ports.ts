@@ -29,6 +29,17 @@ export function readPortList(text: string): PortRange[] | string {
   return ranges.find((range) => typeof range === 'string') ?? (ranges as PortRange[]);
 }
 
+/** The same ports in as few ranges as can be, in order. */
+export function mergeRanges(ranges: readonly PortRange[]): PortRange[] {
+  const merged: PortRange[] = [];
+  for (const { first, last } of ranges.toSorted((one, other) => one.first - other.first)) {
+    const before = merged.at(-1);
+    if (before === undefined || before.last + 1 < first) merged.push({ first, last });
+    else merged[merged.length - 1] = { first: before.first, last: Math.max(before.last, last) };
+  }
+  return merged;
+}
+
 /** Each port of a range, in order. */
 export function* portsOf({ first, last }: PortRange): Generator<number> {
   for (let port = first; port <= last; port++) yield port;

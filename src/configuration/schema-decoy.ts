@@ -6,11 +6,11 @@ import {
   mapping,
   network,
   orOff,
-  orOffUntilBuilt,
   port,
   portList,
   portOrRange,
   portRange,
+  type SchemaNode,
 } from './schema-nodes.ts';
 
 const bannerFile = mapping(
@@ -120,22 +120,47 @@ const proxyProtocol = orOff(
   },
 );
 
-const except = orOffUntilBuilt(
+const EXCEPTION = 'a port between 1 and 65535, a range such as 5900-5910, or ephemeral';
+const exceptions = [
+  port,
+  { ...portRange, expected: EXCEPTION },
+  { const: 'ephemeral', expected: 'ephemeral' },
+] as const;
+
+const except = orOff(
   {
-    type: 'array',
-    items: {
-      anyOf: [...(portOrRange.anyOf ?? []), { const: 'ephemeral', expected: 'ephemeral' }],
-      expected: 'a port, a range such as 5900-5910, or ephemeral',
-    },
-    expected: 'a list of ports, ranges and ephemeral',
+    anyOf: [
+      ...exceptions,
+      {
+        type: 'array',
+        items: { anyOf: exceptions, expected: EXCEPTION },
+        expected: 'a list of ports, ranges and ephemeral',
+      },
+    ],
+    expected: 'a port, a range such as 5900-5910, ephemeral, or a list of them',
   },
   {
     title: 'Except',
-    description: 'Ports that `ports: unused` leaves alone. What is written here replaces the default.',
-    default: [80, 113, 443, 'ephemeral'],
-    examples: [[80, 113, 443, 'ephemeral']],
+    description:
+      'Ports that `ports: unused` leaves alone; `ephemeral` are those that outgoing connections take. What is written here replaces the default.',
+    default: DEFAULTS.except,
+    examples: [[80, 113, 443, 'ephemeral'], 'ephemeral', []],
   },
 );
+
+const UNUSED = 'unused';
+
+/** A list is of ports that are known by their numbers; editors refuse the word there as well. */
+const misplacedUnused: SchemaNode = {
+  const: UNUSED,
+  not: {},
+  expected: 'ports: unused in a decoy of its own, without a list',
+};
+
+const listOfPorts: SchemaNode = {
+  ...portList,
+  items: { ...portOrRange, anyOf: [misplacedUnused, ...(portOrRange.anyOf ?? [])] },
+};
 
 export const decoy = mapping(
   'a mapping with the key ports',
@@ -143,7 +168,7 @@ export const decoy = mapping(
     name: {
       title: 'Name',
       description:
-        'Stands in each line of the log as decoy=. No two decoys share one. Without it, port- and the first port.',
+        'Stands in each line of the log as decoy=. No two decoys share one. Without it, port- and the first port, or unused.',
       examples: ['ssh'],
       type: 'string',
       pattern: '^[a-z0-9._-]{1,32}$',
@@ -152,11 +177,15 @@ export const decoy = mapping(
     ports: {
       title: 'Ports',
       description:
-        'A port, a range, or a list of them. `unused` is every TCP port that no local service uses; not available yet.',
-      examples: [22, '5900-5910', [23, 2323, '5900-5910']],
-      anyOf: [port, portRange, portList, { const: 'unused', expected: 'unused' }],
-      expected: 'a port, a range such as 5900-5910, or a list of them',
-      notAvailableYet: ['unused'],
+        'A port, a range, or a list of them; or `unused`, every TCP port that no local service and no other decoy has.',
+      examples: [22, '5900-5910', [23, 2323, '5900-5910'], 'unused'],
+      anyOf: [
+        port,
+        { ...portRange, expected: 'a port between 1 and 65535, a range such as 5900-5910, or unused' },
+        listOfPorts,
+        { const: UNUSED, expected: UNUSED },
+      ],
+      expected: 'a port, a range such as 5900-5910, a list of them, or unused',
     },
     address: {
       title: 'Address',

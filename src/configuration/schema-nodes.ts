@@ -8,6 +8,8 @@ export interface SchemaNode {
   readonly const?: unknown;
   readonly enum?: readonly unknown[];
   readonly anyOf?: readonly SchemaNode[];
+  /** Refuses what the rest of the node is about, in the words of its `expected`. */
+  readonly not?: object;
   readonly pattern?: string;
   readonly minLength?: number;
   readonly maxLength?: number;
@@ -21,8 +23,8 @@ export interface SchemaNode {
   readonly additionalProperties?: false;
   /** What a problem says after `expected`. Stands on each node that can refuse a value. */
   readonly expected: string;
-  /** The part is not built yet: every value but `off` is refused, or, given a list, these values alone. */
-  readonly notAvailableYet?: true | readonly string[];
+  /** The part is not built yet: every value but `off` is refused. */
+  readonly notAvailableYet?: true;
 }
 
 /** A whole file's schema: what `honeyport schema` prints. */
@@ -45,6 +47,7 @@ export const DEFAULTS = {
   cookies: 'withhold',
   mark: 0x686f_6e65,
   guard: 'on',
+  except: [80, 113, 443, 'ephemeral'],
   syslogFormat: 'rfc5424',
   facility: 'local0',
   framing: 'octet-counting',

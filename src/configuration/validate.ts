@@ -25,11 +25,10 @@ function compile(schema: RootSchema): ValidateFunction {
     validateSchema: false,
   });
   ajv.addKeyword({ keyword: 'expected', schemaType: 'string' });
-  ajv.addKeyword({ keyword: 'notAvailableYet', schemaType: ['boolean', 'array'], validate: isAvailable });
+  ajv.addKeyword({ keyword: 'notAvailableYet', schemaType: 'boolean', validate: isAvailable });
   return ajv.compile(schema);
 }
 
-function isAvailable(notAvailableYet: SchemaNode['notAvailableYet'], value: unknown): boolean {
-  if (notAvailableYet === true) return value === 'off';
-  return !(notAvailableYet as readonly unknown[]).includes(value);
+function isAvailable(_notAvailableYet: SchemaNode['notAvailableYet'], value: unknown): boolean {
+  return value === 'off';
 }

@@ -16,16 +16,16 @@ export interface BecomeUserOptions {
 
 /**
  * Started as root, becomes the user that the configuration names, in all threads and for good. What is kept is
- * CAP_NET_BIND_SERVICE, and CAP_NET_RAW where sockets are marked, for the start and each reload alike, so nothing needs to
+ * CAP_NET_BIND_SERVICE, and CAP_NET_RAW where sockets are marked or transparent, for the start and each reload alike, so nothing needs to
  * be bound before. The log becomes his.
  * @throws UserError when there is no such user, or the log may not be given to him
  */
 export function becomeUser({ configuration, native, voice }: BecomeUserOptions): void {
-  const { user: name, log, file, mark } = configuration;
+  const { user: name, log, file } = configuration;
   if (name === undefined || process.geteuid?.() !== 0) return;
   const user = lookUp(name, file);
   if (user.uid === 0) return;
-  become(user, { logPath: log.file.path, marks: mark !== undefined }, native);
+  become(user, { logPath: log.file.path, raw: needsRaw(configuration) }, native);
   useHome(user);
   voice.say(`runs as user ${name} from here on`);
   makeDirectory(dirname(log.file.path));
@@ -55,19 +55,23 @@ function find(name: string): User | undefined {
   }
 }
 
+function needsRaw({ mark, decoys }: Configuration): boolean {
+  return mark !== undefined || decoys.some(({ unused }) => unused !== undefined);
+}
+
 /** Its types lack it. https://nodejs.org/api/process.html#processinitgroupsuser-extragroup */
 type WithInitgroups = typeof process & { initgroups(user: string, extraGroup: number): void };
 
 function become(
   { name, uid, gid }: User,
-  { logPath, marks }: { readonly logPath: string; readonly marks: boolean },
+  { logPath, raw }: { readonly logPath: string; readonly raw: boolean },
   native: Native,
 ): void {
   try {
     (process as WithInitgroups).initgroups(name, gid);
     process.setgid!(gid);
     handOver([logPath, allowExportPath(logPath)], { name, uid, gid, groups: process.getgroups!() });
-    keepForListeners(native, { marks }, () => process.setuid!(uid));
+    keepForListeners(native, { raw }, () => process.setuid!(uid));
   } catch (error) {
     if (!isErrnoException(error)) throw error;
     throw new UserError(`cannot become user ${name}: ${error.message}`, {

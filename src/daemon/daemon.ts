@@ -1,8 +1,8 @@
 import { getSystemErrorName } from 'node:util';
 import { createAcceptor } from '../capture/acceptor.ts';
-import type { Endpoint } from '../capture/listener.ts';
 import { createListeners, ListenErrors } from '../capture/listeners.ts';
-import type { Configuration, Decoy } from '../configuration/configuration.ts';
+import type { Configuration } from '../configuration/configuration.ts';
+import { portCount } from '../configuration/decoy-ports.ts';
 import { UserError } from '../errors.ts';
 import { SCHEMA_VERSION, type Unrecorded } from '../event.ts';
 import { endConnection } from '../native/end-connection.ts';
@@ -11,13 +11,15 @@ import { createRecorder } from '../sinks/recorder.ts';
 import type { Sink } from '../sinks/sink.ts';
 import { reportUserError, type Voice } from '../voice.ts';
 import { becomeUser, userWarning } from './become-user.ts';
+import { endpointsOf } from './endpoints.ts';
 import { keepKnownSources } from './known-sources.ts';
 import { listenProblem } from './listen-problem.ts';
 import { openConversations } from './open-conversations.ts';
 import { changeSinks, type OpenedSinks, openSinks, type StandardOutput } from './open-sinks.ts';
 import { openSocketPool } from './open-socket-pool.ts';
-import { createReception, keepsOpen } from './reception.ts';
+import { createReception } from './reception.ts';
 import { createThrottling } from './throttling.ts';
+import { createUnusedPorts } from './unused-ports.ts';
 
 export interface DaemonOptions {
   /** Reads the configuration, at the start and at each reload. May throw UserError. */
@@ -62,6 +64,7 @@ export function startDaemon({ load, version, voice, native, socketFds, stdout }:
   let troubleSaidAt = Number.NEGATIVE_INFINITY;
   const acceptor = createAcceptor({ native, onConnections: (batch) => reception.receive(batch), onTrouble });
   const listeners = createListeners(native, acceptor, openSocketPool(native, socketFds, voice));
+  const unusedPorts = createUnusedPorts({ native, voice });
   const sources = keepKnownSources(configuration, voice, loadLoginSessions());
   const throttling = createThrottling(configuration.limits, recordAll);
   const opened = openConversations({
@@ -123,13 +126,15 @@ export function startDaemon({ load, version, voice, native, socketFds, stdout }:
   }
 
   function listen(wanted: Configuration): void {
+    const endpoints = endpointsOf(wanted);
     try {
-      listeners.replace(endpointsOf(wanted));
+      listeners.replace(unusedPorts.listenable(endpoints));
     } catch (error) {
       throw error instanceof ListenErrors ? listenProblem(error.errors, socketFds.length > 0) : error;
     }
     if (listeners.lacksMark && !isMarkMissed) tellMissingMark(voice);
     isMarkMissed = listeners.lacksMark;
+    unusedPorts.tell(endpoints);
   }
 
   /** At the start there is nothing to fall back on, and nothing may keep the process alive. */
@@ -220,15 +225,6 @@ function without({ file, others }: OpenedSinks, kept: OpenedSinks): Sink[] {
   return [file, ...others].filter((sink) => sink !== kept.file && !kept.others.includes(sink));
 }
 
-function endpointsOf({ decoys, mark: wantedMark }: Configuration): Endpoint[] {
-  return decoys.flatMap((decoy) => {
-    const { name, ports, address } = decoy;
-    const keeps = keepsOpen(decoy);
-    const mark = isMarkable(decoy) ? wantedMark : undefined;
-    return ports.map((port) => ({ decoy: name, port, address, keepsOpen: keeps, mark }));
-  });
-}
-
 function tellMissingMark(voice: Voice): void {
   voice.warning(
     "the decoys' sockets bear no mark, so the kernel cannot quarantine who knocks until the ban: CAP_NET_RAW is missing",
@@ -236,13 +232,8 @@ function tellMissingMark(voice: Voice): void {
   voice.hint('AmbientCapabilities=CAP_NET_BIND_SERVICE CAP_NET_RAW for the service, or mark: off');
 }
 
-/** Who knocks behind a proxy is not who the kernel sees. */
-function isMarkable({ address, proxies }: Decoy): boolean {
-  return proxies.length === 0 && (address === undefined || ['0.0.0.0', '::'].includes(address));
-}
-
-function counts({ decoys }: Configuration): { decoys: number; ports: number } {
-  return { decoys: decoys.length, ports: decoys.reduce((sum, { ports }) => sum + ports.length, 0) };
+function counts(configuration: Configuration): { decoys: number; ports: number } {
+  return { decoys: configuration.decoys.length, ports: portCount(configuration) };
 }
 
 function summary(configuration: Configuration): string {

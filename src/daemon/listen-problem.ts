@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import type { Endpoint, ListenError } from '../capture/listener.ts';
+import { DEFAULTS } from '../configuration/schema-nodes.ts';
 import { ConfigurationError } from '../errors.ts';
 import { findPortOwner, type PortOwner } from '../system/port-owner.ts';
 import { SOCKET_HINT } from './open-socket-pool.ts';
@@ -15,12 +16,17 @@ export function listenProblem(errors: readonly ListenError[], hasSockets: boolea
 }
 
 function describe(error: ListenError): string {
-  return `cannot listen on ${name(error.endpoint)}: ${reason(error)}`;
+  return `cannot listen on ${name(error.endpoint)}${purpose(error.endpoint)}: ${reason(error)}`;
 }
 
 function name({ address, port }: Endpoint): string {
   if (address === undefined) return `port ${port}`;
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+/** No decoy names this port. */
+function purpose({ isTransparent, decoy }: Endpoint): string {
+  return isTransparent === true ? `, where decoy ${decoy} takes what the kernel's rules hand over` : '';
 }
 
 function reason({ endpoint: { port }, errno }: ListenError): string {
@@ -44,6 +50,7 @@ function reason({ endpoint: { port }, errno }: ListenError): string {
 function hintFor({ errno, endpoint }: ListenError, hasSockets: boolean): string | undefined {
   switch (getSystemErrorName(-errno)) {
     case 'EADDRINUSE':
+      if (endpoint.isTransparent === true) return exceptHint(endpoint.port);
       if (hasSockets && isOwn(findPortOwner(endpoint.port))) return SOCKET_HINT;
       return 'a decoy port is one that no service uses: stop that program or choose another port';
     case 'EACCES':
@@ -56,6 +63,11 @@ function hintFor({ errno, endpoint }: ListenError, hasSockets: boolean): string 
     default:
       return undefined;
   }
+}
+
+function exceptHint(port: number): string {
+  const except = [...DEFAULTS.except, port].join(', ');
+  return `except: [${except}] takes another port; what is written there replaces the default`;
 }
 
 function ownerOf(port: number): string {

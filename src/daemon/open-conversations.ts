@@ -100,9 +100,10 @@ function limitsOf({ decoys, limits }: Configuration, voice: Voice): Conversation
   const { conversations, responses } = limits;
   const most = mostOpenFiles();
   if (most === undefined || !decoys.some(keepsOpen)) return { conversations, responses };
-  const ports = decoys.reduce((sum, decoy) => sum + decoy.ports.length, 0);
+  // the listener of `ports: unused` is one
+  const listeners = decoys.reduce((sum, { ports }) => sum + Math.max(1, ports.length), 0);
   const hasPrograms = decoys.some(({ behaviour }) => behaviour?.kind === 'response');
-  const others = ports + OTHER_FILES + (hasPrograms ? responses * FILES_OF_PROGRAM : 0);
+  const others = listeners + OTHER_FILES + (hasPrograms ? responses * FILES_OF_PROGRAM : 0);
   // a proxy's connection waits for its header beside the conversations
   const each = decoys.some(({ proxies }) => proxies.length > 0) ? 2 : 1;
   const possible = Math.max(0, Math.floor((most - others) / each));

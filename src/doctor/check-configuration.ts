@@ -1,5 +1,6 @@
 import { expiredEntries, expiryWarnings } from '../allow/expiry.ts';
 import type { Configuration } from '../configuration/configuration.ts';
+import { portCount } from '../configuration/decoy-ports.ts';
 import { ConfigurationError, messageOf, UserError } from '../errors.ts';
 import { openTlsContext } from '../sinks/tls-files.ts';
 import { deniedAt, type User } from '../system/access-rights.ts';
@@ -18,8 +19,7 @@ const MOST_PROBLEMS = 20;
 /** A configuration that loads, and all that it names. */
 export function checkConfiguration({ configuration, user, now }: ConfigurationSubject): Result[] {
   const { file, decoys, allow } = configuration;
-  const ports = decoys.reduce((sum, decoy) => sum + decoy.ports.length, 0);
-  const counts = `decoys: ${decoys.length}, ports: ${ports}, allow entries: ${allow.length}`;
+  const counts = `decoys: ${decoys.length}, ports: ${portCount(configuration)}, allow entries: ${allow.length}`;
   return [
     ok(`${file ?? 'the built-in default'} is valid: ${counts}`),
     ...(file === undefined ? [noFile()] : []),

@@ -6,7 +6,7 @@ export const SOCKET_DROP_IN_FILE = '/etc/systemd/system/honeyport.service.d/hone
 
 /**
  * The socket unit by which systemd opens the ports of a configuration, so that the listener needs no capability. It is
- * made from the configuration, so that ports are written once.
+ * made from the configuration, so that ports are written once. A decoy with `ports: unused` has none that systemd could open.
  */
 export function socketUnitText({ file, decoys }: Pick<Configuration, 'file' | 'decoys'>): string {
   // the unit has one setting for all of its sockets
@@ -59,8 +59,10 @@ function streamOf(port: number, address: string | undefined): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
-/** The drop-in of honeyport.service that goes with the socket unit. */
-export const SOCKET_DROP_IN_TEXT = `# honeyport.service with the ports of honeyport.socket: no capability at all
+/** The drop-in of honeyport.service that goes with the socket unit: only what no socket of systemd's can be used for takes a right. */
+export function socketDropInText({ decoys }: Pick<Configuration, 'decoys'>): string {
+  const capability = decoys.some(({ unused }) => unused !== undefined) ? 'CAP_NET_RAW' : '';
+  return `# honeyport.service with the ports of honeyport.socket: ${capability === '' ? 'no capability at all' : 'CAP_NET_RAW for `ports: unused`'}
 #
 # Author:  the honeyport project
 #
@@ -72,6 +74,7 @@ Requires=honeyport.socket
 After=honeyport.socket
 
 [Service]
-AmbientCapabilities=
-CapabilityBoundingSet=
+AmbientCapabilities=${capability}
+CapabilityBoundingSet=${capability}
 `;
+}

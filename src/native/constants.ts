@@ -18,9 +18,12 @@ export const SO_MARK = 36;
 export const SO_TYPE = 3;
 /** Whether it listens. */
 export const SO_ACCEPTCONN = 30;
+export const SOL_IP = 0;
+export const IP_TRANSPARENT = 19;
 export const IPPROTO_TCP = 6;
 export const IPPROTO_IPV6 = 41;
 export const IPV6_V6ONLY = 26;
+export const IPV6_TRANSPARENT = 75;
 /** Seconds for which a connection is not handed over while it sends nothing. */
 export const TCP_DEFER_ACCEPT = 9;
 /** Length of the queue of connections accepted before their handshake; 0 for none. */

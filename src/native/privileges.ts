@@ -18,7 +18,7 @@ const EFFECTIVE_WORD = 0;
 const PERMITTED_WORD = 1;
 const INHERITABLE_WORDS = [2, 5];
 const MOST_CAPABILITIES = 64;
-/** CAP_NET_BIND_SERVICE is number 10, for ports; CAP_NET_RAW number 13, for marks. */
+/** CAP_NET_BIND_SERVICE is number 10, for ports; CAP_NET_RAW number 13, for marks and transparent sockets. */
 const NET_BIND_SERVICE = 1 << 10;
 const NET_RAW = 1 << 13;
 
@@ -36,15 +36,16 @@ export function keepNothingForPrograms(calls: PrivilegeCalls): void {
 
 /**
  * Runs `change`, by which this process ceases to be root, so that of root's capabilities this thread keeps what
- * listeners need, as far as it had it: CAP_NET_BIND_SERVICE and, for marks, CAP_NET_RAW. Programs that are started afterwards gain none, by set-user-ID neither.
+ * listeners need, as far as it had it: CAP_NET_BIND_SERVICE and, for marks and transparent sockets, CAP_NET_RAW. Programs that
+ * are started afterwards gain none, by set-user-ID neither.
  * @throws Error when it is left with more
  */
 export function keepForListeners(
   calls: PrivilegeCalls,
-  { marks }: { readonly marks: boolean },
+  { raw }: { readonly raw: boolean },
   change: () => void,
 ): void {
-  const wanted = marks ? NET_BIND_SERVICE | NET_RAW : NET_BIND_SERVICE;
+  const wanted = raw ? NET_BIND_SERVICE | NET_RAW : NET_BIND_SERVICE;
   keepNothingForPrograms(calls);
   calls.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
   change();

@@ -8,8 +8,8 @@ import { listPackageFiles, type PackageFile, type Part } from '../installation/p
 import { readInstalled } from '../installation/read-installed.ts';
 import {
   SOCKET_DROP_IN_FILE,
-  SOCKET_DROP_IN_TEXT,
   SOCKET_UNIT_FILE,
+  socketDropInText,
   socketUnitText,
 } from '../installation/socket-unit.ts';
 import { findPortOwner } from '../system/port-owner.ts';
@@ -94,6 +94,7 @@ export async function planInstall(options: InstallOptions): Promise<Plan> {
   const refusals = [
     ...all.flatMap((piece) => piece.refusals ?? []),
     ...problems,
+    ...(made.length > 0 ? socketRefusals(configuration) : []),
     ...senderRefusals(parts, options.senders),
     ...(isHost && parts.includes('systemd') ? serviceProgramProblems() : []),
   ];
@@ -153,7 +154,15 @@ function socketTexts(
   if (!parts.includes('systemd') || !(sockets || isThere(root, SOCKET_UNIT_FILE))) return [];
   return [
     [SOCKET_UNIT_FILE, socketUnitText(configuration)],
-    [SOCKET_DROP_IN_FILE, SOCKET_DROP_IN_TEXT],
+    [SOCKET_DROP_IN_FILE, socketDropInText(configuration)],
+  ];
+}
+
+/** systemd takes no socket unit without a port, and the service would not start without it. */
+function socketRefusals({ decoys }: Configuration): string[] {
+  if (decoys.some(({ ports }) => ports.length > 0)) return [];
+  return [
+    `${SOCKET_UNIT_FILE}: expected a decoy with ports that systemd can open, got \`ports: unused\` alone`,
   ];
 }
 

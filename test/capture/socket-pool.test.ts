@@ -248,3 +248,13 @@ test('sixty thousand sockets are looked through in no time', (context) => {
   });
   for (const port of ports) assert.equal(pool.take({ decoy: 'a', port, address: undefined })[0]?.port, port);
 });
+
+test('ports: unused never listens on a socket that came, which cannot take what the kernel hands over', (context) => {
+  const fd = openSocket(context, { isDual: true });
+  const { listeners, said } = start(context, [fd]);
+  const isTaken = (error: unknown) =>
+    error instanceof ListenErrors && error.errors[0]?.errno === c.ERRNO.EADDRINUSE;
+  assert.throws(() => listeners.replace([{ ...everywhere, isTransparent: true }]), isTaken);
+  listeners.replace([{ ...everywhere, port: PORT + 1, isTransparent: true }]);
+  assert.deepEqual(said, [['idle', PORT]]);
+});

@@ -33,7 +33,7 @@ function refusalOf(file: string): ConfigurationError {
 }
 
 /** A decoy that closes what it has logged. */
-const SILENT = { behaviour: undefined, proxies: [] };
+const SILENT = { behaviour: undefined, proxies: [], unused: undefined };
 
 const DEFAULT_LIMITS = {
   pendingLines: 100_000,
@@ -93,6 +93,7 @@ user: honeyport
           staysOpen: true,
         },
         proxies: [{ text: '10.0.0.0/8', family: 4, length: 8, key: 10 }],
+        unused: undefined,
       },
       { name: 'six', ports: [23], address: '2001:db8::1', ...SILENT },
     ],

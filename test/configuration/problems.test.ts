@@ -65,7 +65,7 @@ const CASES: readonly (readonly [title: string, text: string | Uint8Array, ...pr
   [
     'something else than ports',
     'decoys: [{ ports: { from: 1 } }, { ports: [[1]] }]',
-    'F:1:19: decoys[0].ports: expected a port, a range such as 5900-5910, or a list of them, got {"from":1}',
+    'F:1:19: decoys[0].ports: expected a port, a range such as 5900-5910, a list of them, or unused, got {"from":1}',
     'F:1:44: decoys[1].ports[0]: expected a port between 1 and 65535 or a range such as 5900-5910, got [1]',
   ],
   [

@@ -15,7 +15,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { SOCKET_DROP_IN_TEXT } from '../../src/installation/socket-unit.ts';
+import { socketDropInText } from '../../src/installation/socket-unit.ts';
 import { temporaryDirectory } from '../support/directory.ts';
 import { type RunningHoneyport, readLines, type StartOptions, startHoneyport } from '../support/listener.ts';
 import { createNetwork, type Network } from '../support/namespaces.ts';
@@ -515,7 +515,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 function withSockets(stage: Stage, places: readonly string[], { times = 1 } = {}): string[] {
   makeLogDirectory(stage);
   const launcher = [requireProgram('python3'), '-c', LAUNCHER];
-  const of = (name: string) => new RegExp(`^${name}=(.*)$`, 'm').exec(SOCKET_DROP_IN_TEXT)![1]!;
+  const of = (name: string) => new RegExp(`^${name}=(.*)$`, 'm').exec(socketDropInText({ decoys: [] }))![1]!;
   const user = serviceUser(of('AmbientCapabilities'), of('CapabilityBoundingSet'));
   return [...launcher, JSON.stringify(places), `${times}`, 'STAGE/again', requireProgram('setpriv'), ...user];
 }

@@ -15,7 +15,7 @@ import { delimiter, dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { DEFAULTS } from '../../src/configuration/schema-nodes.ts';
-import { SOCKET_DROP_IN_TEXT, socketUnitText } from '../../src/installation/socket-unit.ts';
+import { socketDropInText, socketUnitText } from '../../src/installation/socket-unit.ts';
 import { temporaryDirectory } from '../support/directory.ts';
 import { CLI } from '../support/listener.ts';
 import { requireProgram } from '../support/programs.ts';
@@ -122,7 +122,10 @@ test('systemd takes the socket unit of a configuration, and a service that has n
   writeFileSync(join(directory, 'honeyport.socket'), socketUnitText({ file: '/f', decoys: decoys as never }));
   copyFileSync(join(DIRECTORY, UNIT), join(directory, UNIT));
   mkdirSync(join(directory, `${UNIT}.d`));
-  writeFileSync(join(directory, `${UNIT}.d/honeyport-sockets.conf`), SOCKET_DROP_IN_TEXT);
+  writeFileSync(
+    join(directory, `${UNIT}.d/honeyport-sockets.conf`),
+    socketDropInText({ decoys: decoys as never }),
+  );
   for (const unit of ['honeyport.socket', UNIT]) {
     const { code, stdout, stderr } = run(requireProgram('systemd-analyze'), 'verify', join(directory, unit));
     assert.deepEqual([code, stdout + stderr], [0, ''], unit);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { SOCKET_DROP_IN_TEXT, socketUnitText } from '../../src/installation/socket-unit.ts';
+import { socketDropInText, socketUnitText } from '../../src/installation/socket-unit.ts';
 import { configurationOf } from '../configuration/support.ts';
 
 function streams(text: string): string[] {
@@ -32,7 +32,8 @@ test('beside a decoy on all of IPv6 alone, all addresses are a socket for each f
 });
 
 test('both files say whose they are, and that they are replaced', () => {
-  for (const text of [socketUnitText(configurationOf('decoys: [{ ports: 23 }]')), SOCKET_DROP_IN_TEXT]) {
+  const configuration = configurationOf('decoys: [{ ports: 23 }]');
+  for (const text of [socketUnitText(configuration), socketDropInText(configuration)]) {
     assert.match(text, /^# Author: {2}the honeyport project$/m);
     assert.match(text, /which replaces it/);
     assert.match(text, /systemctl edit /);
@@ -41,5 +42,12 @@ test('both files say whose they are, and that they are replaced', () => {
 
 test('the drop-in takes every capability away', () => {
   for (const name of ['AmbientCapabilities', 'CapabilityBoundingSet'])
-    assert.deepEqual(settings(SOCKET_DROP_IN_TEXT, name), ['']);
+    assert.deepEqual(settings(socketDropInText(configurationOf('decoys: [{ ports: 23 }]')), name), ['']);
+});
+
+test('ports: unused has no port that systemd opens, and leaves the service the right that it takes', () => {
+  const text = 'decoys: [{ ports: 23 }, { ports: unused }]';
+  assert.deepEqual(streams(text), ['23']);
+  for (const name of ['AmbientCapabilities', 'CapabilityBoundingSet'])
+    assert.deepEqual(settings(socketDropInText(configurationOf(text)), name), ['CAP_NET_RAW']);
 });

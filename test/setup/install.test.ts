@@ -236,6 +236,15 @@ test('sockets are made of the configuration, stay in step with it, and go with h
   assert.deepEqual(Object.keys(snapshot(root)), Object.keys(before));
 });
 
+test('a configuration without a port that systemd can open gets no sockets', async (context) => {
+  const root = makeRoot(context, { [CONFIGURATION]: 'decoys: [{ ports: unused }]\n' });
+  const outcome = await install(root, { sockets: true });
+  assert.deepEqual(outcome.kind === 'refused' ? outcome.plan.refusals : [], [
+    '/etc/systemd/system/honeyport.socket: expected a decoy with ports that systemd can open, got `ports: unused` alone',
+  ]);
+  assert.equal((await install(root)).kind === 'refused', false);
+});
+
 test('a journal that others may have written is not followed', async (context) => {
   const root = makeRoot(context, { '/etc/precious': 'x\n' });
   const journal = {
