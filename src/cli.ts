@@ -7,6 +7,7 @@ import { addDemoCommand } from './commands/demo.ts';
 import { addDoctorCommand } from './commands/doctor.ts';
 import { addDome9Command } from './commands/dome9.ts';
 import { addInstallCommand } from './commands/install.ts';
+import { addRulesCommand } from './commands/rules.ts';
 import { addRunCommand } from './commands/run.ts';
 import { addSchemaCommand } from './commands/schema.ts';
 import { addUninstallCommand } from './commands/uninstall.ts';
@@ -36,6 +37,7 @@ const context = { version, voice, print: (text: string) => void process.stdout.w
 addRunCommand(program, context);
 addCheckCommand(program, context);
 addSchemaCommand(program, context);
+addRulesCommand(program, context);
 addAllowCommand(program, context);
 addWhyCommand(program, context);
 addDome9Command(program, context);

@@ -10,8 +10,11 @@ const SRC = join(ROOT, 'src');
 /** Floors of the house, from docs/architecture.md: imports go down, or stay within a room. */
 const FLOORS: readonly (readonly [floor: number, room: RegExp])[] = [
   [4, /^(cli\.ts|commands\/)/],
-  [3, /^(daemon|allowance|why|dome9|setup|doctor|demo)\//],
-  [2, /^(capture|conversation|allow|guard|withhold|throttle|sinks|system|installation)\/|^voice\.ts$/],
+  [3, /^(daemon|allowance|why|dome9|setup|doctor|demo|rules)\//],
+  [
+    2,
+    /^(capture|conversation|allow|guard|withhold|throttle|sinks|system|installation|nftables)\/|^voice\.ts$/,
+  ],
   [1, /^(configuration|native)\/|^resolve-host-name\.ts$/],
   [0, /^(event|address|network|errors|back-off)\.ts$|^format\//],
 ];

@@ -1,12 +1,14 @@
 import type { Configuration } from '../configuration/configuration.ts';
+import { handOverPort } from '../configuration/hand-over-port.ts';
 import { formatPorts } from '../format/ports.ts';
-import { endpointsOf } from './check-listener.ts';
+import { type Endpoint, endpointsOf } from './check-listener.ts';
 import type { Rules } from './check-nftables.ts';
 import { type Host, readText } from './host.ts';
 import { createPacketPath, type Fate, type PacketPath } from './packet-path.ts';
 import { finding, ok, type Result, skipped } from './result.ts';
 import type { Knock } from './rule.ts';
 import type { Chain } from './rule-set.ts';
+import { sampleUnusedPorts } from './unused-sample.ts';
 
 /** A peer of the Internet, as documentation has them. */
 const PEERS = { 4: '198.51.100.7', 6: '2001:db8::7' } as const;
@@ -23,11 +25,30 @@ export function checkFirewall(host: Host, configuration: Configuration, rules: R
     return [skipped(`the rules are not known: ${rules.unknown.message}`, rules.unknown.advice)];
   const chains = rules.ruleSet.chains.filter(isOnTheWay);
   const path = createPacketPath(rules.ruleSet);
-  const results = chains.flatMap((chain) => chainResults(chain, path, knocksAt(host, configuration)));
+  const unused = sampleUnusedPorts(host, configuration);
+  const asked = [
+    { knocks: knocksAt(host, listedEndpoints(configuration)), isUnused: false },
+    {
+      knocks: knocksAt(
+        host,
+        unused.map((port) => ({ address: undefined, port })),
+      ),
+      isUnused: true,
+    },
+  ];
+  const results = chains.flatMap((chain) =>
+    asked.flatMap(({ knocks, isUnused }) => chainResults(chain, path, knocks, isUnused)),
+  );
   const legacy = legacyTables(host);
   const all = [...results, ...legacy];
   if (results.length > 0) return all;
-  return [ok(`no rule of this host keeps a knock from port ${portsText(configuration)}`), ...all];
+  return [ok(`no rule of this host keeps a knock from ${portsText(configuration, unused)}`), ...all];
+}
+
+/** Those of decoys whose ports the configuration names. */
+function listedEndpoints(configuration: Configuration): Endpoint[] {
+  const handOver = handOverPort(configuration);
+  return endpointsOf(configuration).filter(({ port }) => port !== handOver);
 }
 
 /** What the host does with packets for itself, before the listener has them. */
@@ -36,10 +57,10 @@ function isOnTheWay({ hook, family, name, priority }: Chain): boolean {
   return FAMILIES[family] !== undefined && ['ingress', 'prerouting', 'input'].includes(hook ?? '') && !isOurs;
 }
 
-function knocksAt(host: Host, configuration: Configuration): Knock[] {
+function knocksAt(host: Host, endpoints: readonly Endpoint[]): Knock[] {
   const device = outerDevice(host);
   const hasIpv6 = host.addresses.some((address) => address.includes(':') && !/^(?:::1$|fe80:)/.test(address));
-  return endpointsOf(configuration).flatMap(({ address, port }) => {
+  return endpoints.flatMap(({ address, port }) => {
     const families = address === undefined ? (hasIpv6 ? [4, 6] : [4]) : [address.includes(':') ? 6 : 4];
     const own = address === undefined ? host.addresses : [address];
     return (families as (4 | 6)[]).map((family) => ({ family, address: PEERS[family], port, device, own }));
@@ -52,7 +73,7 @@ function outerDevice(host: Host): string | undefined {
   return (/^(\S+)\t00000000\t/m.exec(table) ?? /^(\S+)\t[0-9A-F]{8}\t/m.exec(table))?.[1];
 }
 
-function chainResults(chain: Chain, path: PacketPath, knocks: readonly Knock[]): Result[] {
+function chainResults(chain: Chain, path: PacketPath, knocks: readonly Knock[], isUnused: boolean): Result[] {
   const byFate = new Map<string, { fate: Fate; ports: Set<number>; families: Set<4 | 6> }>();
   for (const knock of knocks.filter(({ family }) => FAMILIES[chain.family]!.includes(family))) {
     const [fate, ...others] = path.fates(chain, knock);
@@ -62,9 +83,10 @@ function chainResults(chain: Chain, path: PacketPath, knocks: readonly Knock[]):
     same.families.add(knock.family);
     byFate.set(fate, same);
   }
-  return [...byFate.values()].map(({ fate, ports, families }) => {
+  return [...byFate.values()].flatMap(({ fate, ports, families }) => {
     const over = [...families].map((family) => `IPv${family}`).join(' and ');
-    return fate === 'drop' ? dropped(chain, ports, over) : redirected(chain, ports, fate);
+    if (isUnused) return fate === 'drop' ? [unusedDropped(chain, ports, over)] : [];
+    return [fate === 'drop' ? dropped(chain, ports, over) : redirected(chain, ports, fate)];
   });
 }
 
@@ -73,6 +95,31 @@ function dropped(chain: Chain, ports: ReadonlySet<number>, over: string): Result
     `nobody can knock at port ${formatPorts(ports)} over ${over}: ${nameOf(chain)} lets no such packet in`,
     adviceFor(chain, ports),
   );
+}
+
+/** What is handed over is known by its socket; a port that is sent on is used. */
+function unusedDropped(chain: Chain, ports: ReadonlySet<number>, over: string): Result {
+  return finding(
+    `nobody can knock at unused ports (${formatPorts(ports)} and others) over ${over}: ${nameOf(chain)} lets no such packet in`,
+    adviceForUnused(chain),
+  );
+}
+
+function adviceForUnused({ family, table, name, hook, rules }: Chain): string {
+  if (table === 'firewalld')
+    return 'firewalld has no word for it: exclude such a decoy, or open the ports that it is to have';
+  const isUfw = rules.some((rule) => /jump ufw6?-/.test(rule));
+  const program = family === 'ip6' ? 'ip6tables' : 'iptables';
+  if (isUfw || (family !== 'inet' && name === name.toUpperCase())) {
+    const line = `-A ufw${family === 'ip6' ? '6' : ''}-before-input -p tcp -m socket --transparent -j ACCEPT`;
+    const file = `/etc/ufw/before${family === 'ip6' ? '6' : ''}.rules`;
+    return isUfw
+      ? `write into ${file}, before COMMIT: ${line}; then: ufw reload`
+      : `${program} -I ${name} -p tcp -m socket --transparent -j ACCEPT`;
+  }
+  return hook === 'input'
+    ? `nft insert rule ${family} ${table} ${name} meta l4proto tcp socket transparent 1 accept`
+    : 'let such packets through there: they are handed over after it';
 }
 
 function redirected(chain: Chain, ports: ReadonlySet<number>, fate: Fate): Result {
@@ -122,6 +169,8 @@ function legacyTables(host: Host): Result[] {
   ];
 }
 
-function portsText(configuration: Configuration): string {
-  return formatPorts(new Set(endpointsOf(configuration).map(({ port }) => port)));
+function portsText(configuration: Configuration, unused: readonly number[]): string {
+  const ports = formatPorts(new Set(listedEndpoints(configuration).map(({ port }) => port)));
+  const others = unused.length === 0 ? [] : [`unused ports (as ${formatPorts(new Set(unused))})`];
+  return [...(ports === '' ? [] : [`port ${ports}`]), ...others].join(' and ');
 }

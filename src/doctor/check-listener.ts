@@ -1,4 +1,5 @@
 import type { Configuration } from '../configuration/configuration.ts';
+import { handOverPort } from '../configuration/hand-over-port.ts';
 import { formatPorts } from '../format/ports.ts';
 import {
   findSocketHolders,
@@ -16,7 +17,8 @@ export interface ListenerSubject {
   readonly listeners: readonly ProcessStatus[];
 }
 
-interface Endpoint {
+/** Where the listener is to listen. */
+export interface Endpoint {
   /** Undefined: all addresses. */
   readonly address: string | undefined;
   readonly port: number;
@@ -53,8 +55,13 @@ export function checkListener({ host, configuration, listeners }: ListenerSubjec
   return orOk(results, `honeyport${pidText(listeners)} listens on all ports: ${portsText(wanted)}`);
 }
 
-export function endpointsOf({ decoys }: Configuration): Endpoint[] {
-  return decoys.flatMap(({ address, ports }) => ports.map((port) => ({ address, port })));
+/** Where the listener listens: on the ports of decoys, and where it takes what is for unused ones. */
+export function endpointsOf(configuration: Configuration): Endpoint[] {
+  const handOver = handOverPort(configuration);
+  return [
+    ...configuration.decoys.flatMap(({ address, ports }) => ports.map((port) => ({ address, port }))),
+    ...(handOver === undefined ? [] : [{ address: undefined, port: handOver }]),
+  ];
 }
 
 function readSockets({ root }: Host): ListeningSocket[] | undefined {

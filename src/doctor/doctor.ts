@@ -18,6 +18,7 @@ import { checkLog } from './check-log.ts';
 import { checkLogrotate } from './check-logrotate.ts';
 import { checkNat } from './check-nat.ts';
 import { checkNftables, readRules } from './check-nftables.ts';
+import { checkUnused } from './check-unused.ts';
 import { gatherFail2ban } from './fail2ban-facts.ts';
 import { type Host, readText, thisHost } from './host.ts';
 import { knock } from './knock.ts';
@@ -64,6 +65,9 @@ export async function diagnose(options: DiagnoseOptions): Promise<Diagnosis> {
   await run('action', () => checkAction(facts));
   await run('filter', () => checkFilter({ host, sensor: configuration?.sensor ?? 'doctor' }));
   await run('nftables', () => checkNftables(host, rules, facts));
+  await withConfiguration('unused', (configuration) =>
+    checkUnused({ host, configuration, listeners, rules }),
+  );
   await withConfiguration('firewall', (configuration) => checkFirewall(host, configuration, rules));
   await withConfiguration('nat', () => checkNat(host, log));
   await withConfiguration('allow-list', (configuration) => checkAllowList({ host, configuration, facts }));

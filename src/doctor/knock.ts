@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseAddress } from '../address.ts';
-import type { Configuration } from '../configuration/configuration.ts';
+import type { Configuration, Decoy } from '../configuration/configuration.ts';
 import { messageOf, UserError } from '../errors.ts';
 import { jailsThatBan, unban } from './ban-state.ts';
 import type { JailFacts } from './fail2ban-facts.ts';
@@ -15,6 +15,7 @@ import {
 } from './journey.ts';
 import { createPeer, type Peer, removeAbandonedPeers } from './peer.ts';
 import { note, ok, type Result, RUN_AS_ROOT, skipped } from './result.ts';
+import { sampleUnusedPorts } from './unused-sample.ts';
 
 /** From a line to its ban fail2ban takes a second and a half at most. */
 const LATE_BAN_MS = 3000;
@@ -24,7 +25,7 @@ const LOOK_EVERY_MS = 100;
 export async function knock(subject: KnockSubject): Promise<Result[]> {
   const { host, facts, configuration } = subject;
   if (!host.isRoot) return [skipped('only root may make the network that a knock comes from', RUN_AS_ROOT)];
-  const targets = targetsOf(configuration);
+  const targets = targetsOf(host, configuration);
   if (targets.length === 0)
     return [skipped('no decoy can be knocked at: all wait for a proxy, or have loopback addresses')];
   let peer: Peer | undefined;
@@ -49,14 +50,23 @@ interface Target {
 }
 
 /** Decoys that only log first; none that waits for a proxy's header. */
-function targetsOf({ decoys }: Configuration): Target[] {
+function targetsOf(host: Host, configuration: Configuration): Target[] {
+  const { decoys } = configuration;
   const open = decoys.filter(
     ({ proxies, address }) => proxies.length === 0 && !/^127\.|^::1$/.test(address ?? ''),
   );
-  const sorted = [...open].sort(
-    (a, b) => Number(a.behaviour !== undefined) - Number(b.behaviour !== undefined),
+  const sorted = [...open].sort((a, b) => trouble(a) - trouble(b));
+  return sorted.flatMap(({ address, ports, unused }) =>
+    (unused === undefined ? ports : sampleUnusedPorts(host, configuration)).map((port) => ({
+      address,
+      port,
+    })),
   );
-  return sorted.flatMap(({ address, ports }) => ports.map((port) => ({ address, port })));
+}
+
+/** Which ports are unused is known least. */
+function trouble({ behaviour, unused }: Decoy): number {
+  return Number(behaviour !== undefined) + 2 * Number(unused !== undefined);
 }
 
 async function knockAsPeer(knocking: Knocking, targets: readonly Target[]): Promise<Result[]> {

@@ -10,6 +10,7 @@ export const CHECK_NAMES = [
   'action',
   'filter',
   'nftables',
+  'unused',
   'firewall',
   'nat',
   'allow-list',

@@ -1,8 +1,8 @@
 import type { Dome9Configuration } from '../configuration/dome9.ts';
+import { openStateFile, type StateFile } from '../system/state-file.ts';
 import { openApi } from './api.ts';
 import { accountMark, countRecorded, createBlacklist } from './blacklist.ts';
 import { createIpList } from './ip-list.ts';
-import { openStateFile, type StateFile } from './state-file.ts';
 import type { Target } from './target.ts';
 
 /** The account that a configuration names. */

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { UserError } from '../errors.ts';
+import type { StateFile } from '../system/state-file.ts';
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
 import { commentOf } from './comment.ts';
-import type { StateFile } from './state-file.ts';
 import type { Outcome, Target } from './target.ts';
 import { firstEnd, newestWants, type Want } from './want.ts';
 

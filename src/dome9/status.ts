@@ -3,7 +3,7 @@ import type { Dome9Configuration } from '../configuration/dome9.ts';
 import { isMapping } from '../configuration/mapping.ts';
 import { printable } from '../configuration/printable.ts';
 import { messageOf } from '../errors.ts';
-import { openStateFile, type StateFile } from './state-file.ts';
+import { openStateFile, type StateFile } from '../system/state-file.ts';
 import { createWantedReader } from './wanted.ts';
 
 /** What the service keeps in `<state>/status.json` after each attempt. Times are milliseconds since the epoch. */

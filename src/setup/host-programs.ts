@@ -1,8 +1,13 @@
 import { existsSync } from 'node:fs';
 import { UserError } from '../errors.ts';
+import { UNUSED_TABLE, UNUSED_TABLE_REMOVAL } from '../nftables/unused-table.ts';
 import { parseJails } from '../system/fail2ban-client.ts';
 import { type ProgramEnd, type ProgramResult, runProgram } from '../system/run-program.ts';
 import type { Check, Effect } from './plan.ts';
+
+/** Loads the rules of a decoy with `ports: unused` when its timer says so. */
+export const RULES_SERVICE = 'honeyport-rules.service';
+export const RULES_TIMER = 'honeyport-rules.timer';
 
 /** A unit with Type=notify is waited for, and systemd itself gives up after 90 s. */
 const TIMEOUT_MS = 120_000;
@@ -99,9 +104,22 @@ export async function tell(effect: Exclude<Effect, { kind: 'check' }>): Promise<
       return takeJails();
     case 'end jails':
       return endJails();
+    case 'remove rules':
+      return removeRules();
     case 'restart rsyslog':
       return must('systemctl', 'try-restart', 'rsyslog.service');
   }
+}
+
+/** Whether the kernel hands connections to unused ports over to the listener. */
+export async function areRulesLoaded(): Promise<boolean> {
+  return succeeded(await run('nft', 'list', 'table', ...UNUSED_TABLE.split(' ')));
+}
+
+/** The timer has ended before; what it has started just now must not load them again. */
+async function removeRules(): Promise<void> {
+  if (isSystemdRunning()) await must('systemctl', 'stop', RULES_SERVICE);
+  await must('nft', UNUSED_TABLE_REMOVAL);
 }
 
 async function withJournal(unit: string, done: Promise<void>): Promise<void> {

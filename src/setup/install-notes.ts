@@ -3,7 +3,7 @@ import { DEFAULT_CONFIGURATION_FILE } from '../configuration/load.ts';
 import type { Part } from '../installation/package-files.ts';
 import { findOtherLogs } from '../system/log-readers.ts';
 import { DEFAULT_LOG, type Sender, SOCKET_DIRECTORY } from './generated-files.ts';
-import { isFail2banRunning, isSystemdRunning } from './host-programs.ts';
+import { isFail2banRunning, isSystemdRunning, RULES_TIMER } from './host-programs.ts';
 import { isThere } from './piece.ts';
 import { type Change, touches } from './plan.ts';
 import { OWN_UNIT, SERVICE } from './service.ts';
@@ -16,6 +16,8 @@ export interface NoteContext {
   readonly senders: readonly Sender[];
   /** The configured log. */
   readonly log: string;
+  /** Whether a decoy has `ports: unused`. */
+  readonly needsRules: boolean;
 }
 
 /** Programs that are not there, and what they would do. */
@@ -33,7 +35,7 @@ export function partNotes(parts: readonly Part[]): string[] {
 }
 
 export async function hostNotes(context: NoteContext): Promise<string[]> {
-  const { parts, log, changes } = context;
+  const { parts, log, changes, needsRules } = context;
   const notes: string[] = [];
   if (parts.includes('fail2ban') && findServiceProgram('nft') === undefined)
     notes.push('nft is not installed: nobody will be blocked. apt-get install nftables');
@@ -43,6 +45,10 @@ export async function hostNotes(context: NoteContext): Promise<string[]> {
     );
   if (parts.includes('systemd') && !isSystemdRunning())
     notes.push('systemd does not run here: no service is started');
+  if (needsRules && !(parts.includes('systemd') && isSystemdRunning()))
+    notes.push(
+      'a decoy has `ports: unused`: load its rules a minute after boot, and each minute: honeyport rules | nft -f -',
+    );
   if (isThere('/', OWN_UNIT)) notes.push(`${OWN_UNIT} comes before the unit that is installed: it is yours`);
   return [...notes, ...logNotes(context, log), ...senderNotes(context)];
 }
@@ -78,12 +84,12 @@ function senderNotes({ senders, log }: NoteContext): string[] {
 
 const SIEM_CA = '/etc/honeyport/siem-ca.pem';
 
-export function rootNotes(parts: readonly Part[], root: string): string[] {
+export function rootNotes({ parts, needsRules }: NoteContext, root: string): string[] {
   const notes = [`files only: no user is made, and nothing is checked, started or reloaded below ${root}`];
   if (parts.includes('systemd'))
     notes.push(
       `users, ${dirname(DEFAULT_LOG)} and the log are made at its boot, by systemd-sysusers and systemd-tmpfiles`,
-      `to have the service started at its boot: systemctl --root ${root} enable ${SERVICE}`,
+      `to have the service started at its boot: systemctl --root ${root} enable ${SERVICE}${needsRules ? ` ${RULES_TIMER}` : ''}`,
     );
   return notes;
 }

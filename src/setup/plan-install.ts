@@ -99,14 +99,15 @@ export async function planInstall(options: InstallOptions): Promise<Plan> {
     ...(isHost && parts.includes('systemd') ? serviceProgramProblems() : []),
   ];
   const { senders, version } = options;
-  const context = { parts, manifest, changes, log, senders, version };
+  const needsRules = configuration.decoys.some(({ unused }) => unused !== undefined);
+  const context = { parts, manifest, changes, log, senders, version, needsRules };
   const effects = isHost ? await hostEffects(context) : [];
   return {
     verb: 'install',
     root,
     lines: [...directories.flatMap(directoryLines), ...all.flatMap((piece) => piece.lines)],
     refusals,
-    notes: [...partNotes(parts), ...(isHost ? await hostNotes(context) : rootNotes(parts, root))],
+    notes: [...partNotes(parts), ...(isHost ? await hostNotes(context) : rootNotes(context, root))],
     checks: isHost ? baselineChecks(parts, changes) : [],
     steps: [...inOrder(directories, changes).map(changeStep), ...effects.map(effectStep)],
     leftovers: NO_LEFTOVERS,

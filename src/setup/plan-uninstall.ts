@@ -13,7 +13,13 @@ import {
 import { listPackageFiles } from '../installation/package-files.ts';
 import { readInstalled } from '../installation/read-installed.ts';
 import { DEFAULT_LOG, JAIL_FILE, SOCKET_DIRECTORY } from './generated-files.ts';
-import { isFail2banRunning, isSystemdRunning, unitState } from './host-programs.ts';
+import {
+  areRulesLoaded,
+  isFail2banRunning,
+  isSystemdRunning,
+  RULES_SERVICE,
+  unitState,
+} from './host-programs.ts';
 import { filesNamingUs } from './jail-references.ts';
 import { isThere, keptPiece, ownPiece, type Piece, removalPiece } from './piece.ts';
 import { type Change, type Effect, type Leftovers, line, NO_LEFTOVERS, type Plan, touches } from './plan.ts';
@@ -163,6 +169,7 @@ function findLeftovers({ root, log, purge, users, made }: LeftoverQuestion): Lef
     ...FAIL2BAN_TRACES.files,
     { directory: `${STATE_DIRECTORY}/dome9/wanted`, names: '.*' },
     { directory: `${STATE_DIRECTORY}/dome9`, names: '.*' },
+    { directory: `${STATE_DIRECTORY}/rules`, names: '.*' },
   ].filter((one) => isTrustedPath(root, one.directory) && namesIn(root, one).length > 0);
   return {
     files,
@@ -183,6 +190,7 @@ const DIRECTORIES = [
   ...FAIL2BAN_TRACES.directories,
   `${STATE_DIRECTORY}/dome9/wanted`,
   `${STATE_DIRECTORY}/dome9`,
+  `${STATE_DIRECTORY}/rules`,
 ];
 
 function leftoverLines(root: string, one: Leftovers['files'][number]): string[] {
@@ -214,8 +222,9 @@ async function hostSteps(changes: readonly Change[]): Promise<Plan['steps']> {
   const jails = changes.filter((change) => touches([change], 'fail2ban'));
   const rest = changes.filter((change) => !jails.includes(change));
   const stops = isSystemdRunning() ? await stopEffects(changes) : [];
+  const rules: Effect[] = (await areRulesLoaded()) ? [{ kind: 'remove rules' }] : [];
   return [
-    ...stops.map(effectStep),
+    ...[...stops, ...rules].map(effectStep),
     ...jails.map(changeStep),
     ...(await jailEffects(jails)).map(effectStep),
     ...rest.map(changeStep),
@@ -226,16 +235,22 @@ async function hostSteps(changes: readonly Change[]): Promise<Plan['steps']> {
 /** Units that are removed and run, or would run at the next boot; those that start others first. */
 async function stopEffects(changes: readonly Change[]): Promise<Effect[]> {
   const units = changes.flatMap((change) =>
-    change.kind === 'remove' && /\/system\/[^/]+\.(service|socket)$/.test(change.path)
+    change.kind === 'remove' && /\/system\/[^/]+\.(service|socket|timer)$/.test(change.path)
       ? [basename(change.path)]
       : [],
   );
   const effects: Effect[] = [];
-  for (const unit of units.sort((a, b) => Number(b.endsWith('.socket')) - Number(a.endsWith('.socket')))) {
+  // what a timer starts ends by itself
+  const lasting = units.filter((unit) => unit !== RULES_SERVICE);
+  for (const unit of lasting.sort((a, b) => Number(startsOthers(b)) - Number(startsOthers(a)))) {
     const { enabled, active } = await unitState(unit);
     if (enabled || active) effects.push({ kind: 'stop', unit });
   }
   return effects;
+}
+
+function startsOthers(unit: string): boolean {
+  return /\.(socket|timer)$/.test(unit);
 }
 
 async function jailEffects(jails: readonly Change[]): Promise<Effect[]> {

@@ -34,7 +34,7 @@ export type Change =
 /** Something that programs of the host are told, or asked. */
 export type Effect =
   | { readonly kind: 'check'; readonly check: Check }
-  | { readonly kind: 'read units' | 'take jails' | 'end jails' | 'restart rsyslog' }
+  | { readonly kind: 'read units' | 'take jails' | 'end jails' | 'restart rsyslog' | 'remove rules' }
   | { readonly kind: 'start' | 'restart' | 'stop'; readonly unit: string };
 
 /** A configuration that must be sound. */

@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import type { Manifest } from '../installation/manifest.ts';
 import { SOCKET_UNIT_FILE } from '../installation/socket-unit.ts';
-import { unitState } from './host-programs.ts';
+import { RULES_TIMER, unitState } from './host-programs.ts';
 import { isThere } from './piece.ts';
 import { type Change, type Effect, touches } from './plan.ts';
 
@@ -14,22 +14,33 @@ interface ServiceContext {
   readonly manifest: Manifest | undefined;
   /** What is installed afterwards. */
   readonly version: string;
+  /** Whether a decoy has `ports: unused`. */
+  readonly needsRules: boolean;
 }
 
 /** A service that is new is started; one that runs is restarted if its unit or its program changed, and no other. */
-export async function serviceEffects({ manifest, changes, version }: ServiceContext): Promise<Effect[]> {
-  const isChanged = touches(changes, 'systemd');
-  const effects: Effect[] = isChanged ? [{ kind: 'read units' }] : [];
+export async function serviceEffects(context: ServiceContext): Promise<Effect[]> {
+  const reading: Effect[] = touches(context.changes, 'systemd') ? [{ kind: 'read units' }] : [];
+  return [...reading, ...(await listenerEffects(context)), ...(await timerEffects(context))];
+}
+
+async function listenerEffects({ manifest, changes, version }: ServiceContext): Promise<Effect[]> {
   const { active } = await unitState(SERVICE);
   if (active) {
-    const isOther = isChanged || manifest?.version !== version;
-    return isOther
-      ? [...effects, ...(await socketEffects(changes)), { kind: 'restart', unit: SERVICE }]
-      : effects;
+    const isOther = touches(changes, 'systemd') || manifest?.version !== version;
+    return isOther ? [...(await socketEffects(changes)), { kind: 'restart', unit: SERVICE }] : [];
   }
   // after an uninstall that left logs, the manifest knows of no file
   const isFirst = (manifest?.files.length ?? 0) === 0 && !isThere('/', OWN_UNIT);
-  return isFirst ? [...effects, { kind: 'start', unit: SERVICE }] : effects;
+  return isFirst ? [{ kind: 'start', unit: SERVICE }] : [];
+}
+
+/** After the listener, which says itself what it lacks until then. */
+async function timerEffects({ changes, needsRules }: ServiceContext): Promise<Effect[]> {
+  const { active, enabled } = await unitState(RULES_TIMER);
+  const isChanged = changes.some((change) => 'path' in change && basename(change.path) === RULES_TIMER);
+  if (active) return isChanged ? [{ kind: 'restart', unit: RULES_TIMER }] : [];
+  return needsRules && !enabled ? [{ kind: 'start', unit: RULES_TIMER }] : [];
 }
 
 /** The administrator's own unit, or a mask, comes before ours. */

@@ -1,4 +1,5 @@
 import { DEFAULT_CONFIGURATION_FILE } from '../configuration/load.ts';
+import { UNUSED_TABLE } from '../nftables/unused-table.ts';
 import type { Change, Check, Effect, Step } from './plan.ts';
 
 /** A change as a step that is told while it is done. */
@@ -50,6 +51,8 @@ function effectText(effect: Effect): string {
       return 'fail2ban-client reload, of what is ours';
     case 'end jails':
       return 'fail2ban-client stop, of what is ours: takes its blocks back';
+    case 'remove rules':
+      return `nft, to delete the table ${UNUSED_TABLE}`;
     case 'restart rsyslog':
       return 'systemctl try-restart rsyslog.service';
   }

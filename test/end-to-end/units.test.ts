@@ -23,6 +23,8 @@ import { requireProgram } from '../support/programs.ts';
 const DIRECTORY = fileURLToPath(new URL('../../systemd', import.meta.url));
 const UNIT = 'honeyport.service';
 const DOME9_UNIT = 'honeyport-dome9.service';
+const RULES_UNIT = 'honeyport-rules.service';
+const RULES_TIMER = 'honeyport-rules.timer';
 /** What `systemd-analyze security` calls OK ends at 4.4; 10 is a service without any bound. */
 const MOST_EXPOSURE = 2.0;
 /** Neither root nor the owner of anything else. */
@@ -48,14 +50,57 @@ for (const unit of units) {
 }
 
 test('there is a unit to look at', () => {
-  for (const unit of [UNIT, DOME9_UNIT]) assert.ok(units.includes(unit), units.join(', '));
+  for (const unit of [UNIT, DOME9_UNIT, RULES_UNIT]) assert.ok(units.includes(unit), units.join(', '));
 });
+
+test('systemd takes every line of the timer, which starts the service not before a minute after boot, and each minute', () => {
+  const verified = run(requireProgram('systemd-analyze'), 'verify', join(DIRECTORY, RULES_TIMER));
+  assert.deepEqual([verified.code, verified.stdout + verified.stderr], [0, '']);
+  assert.ok(Number(settingOf(RULES_TIMER, 'OnBootSec')) >= 60);
+  assert.equal(settingOf(RULES_TIMER, 'OnUnitActiveSec'), '1min');
+});
+
+test('the unit for rules fails when either program does, says what to look at, and loads no half of a script', (context) => {
+  const directory = temporaryDirectory(context);
+  const start = (honeyport: string, nft: string) => {
+    for (const [name, script] of Object.entries({ honeyport, nft }))
+      writeFileSync(join(directory, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    return startRulesUnit(directory);
+  };
+  assert.deepEqual(start('echo "$@"; echo rule', 'cat; echo "$@"'), {
+    code: 0,
+    stdout: `rules --config /etc/honeyport/honeyport.yaml --remember ${directory}/ports.json\nrule\n-f -\n`,
+    stderr: '',
+  });
+  assert.deepEqual(start('echo half; exit 2', 'cat'), { code: 2, stdout: '', stderr: '' });
+  const failed = start('echo rule', 'cat > /dev/null; echo "Error: No such file or directory" >&2; exit 1');
+  assert.deepEqual(failed, {
+    code: 1,
+    stdout: '',
+    stderr: `Error: No such file or directory
+honeyport: hint: honeyport doctor tells what the kernel or nft lacks
+`,
+  });
+});
+
+/** Runs ExecStart of the unit as systemd would, with the programs in a directory, which is that of its state as well. */
+function startRulesUnit(directory: string) {
+  const unit = readFileSync(join(DIRECTORY, RULES_UNIT), 'utf8');
+  const [, command = ''] = /^ExecStart=((?:.*\\\n)*.*)$/m.exec(unit) ?? [];
+  const [, script = ''] = /^\/bin\/sh -c '(.*)'$/s.exec(command.replaceAll(/\\\n/g, ' ')) ?? [];
+  const { status, stdout, stderr } = spawnSync('/bin/sh', ['-c', script.replaceAll('$$', '$')], {
+    encoding: 'utf8',
+    timeout: 30_000,
+    env: { PATH: `${directory}:/usr/bin:/bin`, STATE_DIRECTORY: directory },
+  });
+  return { code: status, stdout, stderr };
+}
 
 test('every file for systemd says whose it is, that upgrades replace it, and where own settings go', () => {
   const files = readdirSync(DIRECTORY, { recursive: true, encoding: 'utf8' }).filter((name) =>
-    /\.(service|conf)$/.test(name),
+    /\.(service|timer|conf)$/.test(name),
   );
-  assert.equal(files.length, 4, files.join(', '));
+  assert.equal(files.length, 6, files.join(', '));
   for (const file of files) {
     const [head = ''] = readFileSync(join(DIRECTORY, file), 'utf8').split('\n\n');
     assert.match(head, /^# Author: {2}the honeyport project$/m, file);

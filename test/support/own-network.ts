@@ -10,6 +10,7 @@ import { requireProgram } from './programs.ts';
 const IN_THE_MACHINES: readonly string[] = [
   'test/end-to-end/container.test.ts',
   'test/end-to-end/installed-host.test.ts',
+  'test/end-to-end/installed-unused.test.ts',
   'test/end-to-end/package.test.ts',
 ];
 

@@ -14,8 +14,8 @@ import {
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
-import { openStateFile } from '../../src/dome9/state-file.ts';
 import { UserError } from '../../src/errors.ts';
+import { openStateFile } from '../../src/system/state-file.ts';
 import { temporaryDirectory } from '../support/directory.ts';
 
 test('what was written is read again, by another one too', (context) => {
@@ -81,7 +81,7 @@ test('a file is replaced, never written over, so that whoever reads it has all o
 test('whoever is killed while writing leaves a whole file', async (context) => {
   const path = join(temporaryDirectory(context), 'state.json');
   const tsx = import.meta.resolve('tsx/esm/api');
-  const module = new URL('../../src/dome9/state-file.ts', import.meta.url).href;
+  const module = new URL('../../src/system/state-file.ts', import.meta.url).href;
   const text = 'x'.repeat(100_000);
   const writer = new Worker(
     `const { parentPort, workerData } = require('node:worker_threads');
@@ -122,6 +122,24 @@ test('a link that stands in the way is removed, and what it leads to is left alo
   openStateFile(join(directory, 'state.json')).write(1);
   assert.equal(readFileSync(join(directory, 'precious'), 'utf8'), 'precious');
   assert.deepEqual(readdirSync(directory).sort(), ['precious', 'state.json']);
+});
+
+test('a link in the place of the file is not followed, and is replaced by what is written', (context) => {
+  const directory = temporaryDirectory(context);
+  const path = join(directory, 'state.json');
+  writeFileSync(join(directory, 'precious'), '"precious"');
+  symlinkSync('precious', path);
+  const file = openStateFile(path);
+  assert.throws(() => file.read(), /state\.json: expected a regular file, got a symbolic link/);
+  file.write(1);
+  assert.equal(file.read(), 1);
+  assert.equal(readFileSync(join(directory, 'precious'), 'utf8'), '"precious"');
+});
+
+test('it has the mode that was asked for', (context) => {
+  const path = join(temporaryDirectory(context), 'state.json');
+  openStateFile(path, { mode: 0o600 }).write(1);
+  assert.equal(statSync(path).mode & 0o777, 0o600);
 });
 
 test('where it cannot be written it is said, what was there stays, and nothing is left behind', (context) => {

@@ -1,13 +1,4 @@
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { readBounded } from '../configuration/read.ts';
 import { messageOf, UserError } from '../errors.ts';
@@ -24,14 +15,23 @@ export interface StateFile {
   write(value: unknown): void;
 }
 
+export interface StateFileOptions {
+  /** Permission bits. */
+  readonly mode?: number;
+}
+
 /** 100,000 addresses of the v1 API take 8 MiB. */
 const MOST_MEBIBYTES = 16;
 
-export function openStateFile(path: string): StateFile {
+export function openStateFile(path: string, { mode = 0o640 }: StateFileOptions = {}): StateFile {
   return {
     path,
     read() {
-      if (!existsSync(path)) return undefined;
+      const stats = lstatSync(path, { throwIfNoEntry: false });
+      if (stats === undefined) return undefined;
+      // whoever could place it could have another file read for ours
+      if (stats.isSymbolicLink())
+        throw new UserError(`${path}: expected a regular file, got a symbolic link`);
       const text = Buffer.from(readBounded(path, MOST_MEBIBYTES)).toString();
       try {
         return JSON.parse(text);
@@ -46,7 +46,7 @@ export function openStateFile(path: string): StateFile {
       try {
         mkdirSync(dirname(path), { recursive: true, mode: 0o750 });
         rmSync(temporary, { force: true });
-        writeNew(temporary, `${JSON.stringify(value)}\n`);
+        writeNew(temporary, `${JSON.stringify(value)}\n`, mode);
         renameSync(temporary, path);
       } catch (error) {
         removeIfThere(temporary);
@@ -64,8 +64,8 @@ function removeIfThere(path: string): void {
   }
 }
 
-function writeNew(path: string, text: string): void {
-  const descriptor = openSync(path, 'wx', 0o640);
+function writeNew(path: string, text: string, mode: number): void {
+  const descriptor = openSync(path, 'wx', mode);
   try {
     const bytes = Buffer.from(text);
     for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at);
