@@ -43,8 +43,8 @@ maxretry = 1
 };
 
 const NO_CAPABILITY = '0000000000000000';
-/** CAP_NET_BIND_SERVICE */
-const ONE_CAPABILITY = '0000000000000400';
+/** CAP_NET_BIND_SERVICE and CAP_NET_RAW */
+const BOTH_CAPABILITIES = '0000000000002400';
 
 for (const release of DEBIAN_RELEASES) {
   test(`on ${release}, with its own systemd, from the package that npm packs`, async (context) => {
@@ -80,7 +80,7 @@ for (const release of DEBIAN_RELEASES) {
       const uid = output(['id', '-u', 'honeyport']).trim();
       assert.equal(status.Uid, [uid, uid, uid, uid].join('\t'));
       for (const set of ['CapPrm', 'CapEff', 'CapBnd', 'CapAmb'])
-        assert.equal(status[set], ONE_CAPABILITY, set);
+        assert.equal(status[set], BOTH_CAPABILITIES, set);
       assert.deepEqual([status.NoNewPrivs, status.Seccomp], ['1', '2']);
       // even root, in the service's own view of the files
       const inside = (...argv: string[]) => run(['nsenter', `--target=${pid}`, '--mount', ...argv]);
