@@ -10,7 +10,8 @@ what belongs to open connections. The kernel's own timeouts end the bans of a fa
 
 Until a ban is there, a second after the knock, the kernel itself blocks whoever completes a handshake with a decoy that
 listens on all addresses, from the next packet on: the quarantine. It knows these sockets by the mark that the listener
-gives them (`mark` in honeyport.yaml).
+gives them (`mark` in honeyport.yaml). A false block is worse than a late one: it is in force only while everybody is
+known who must not be blocked.
 
 Author:  the honeyport project
 Works with fail2ban 1.0.2 to 1.1.x and nft 1.0.6 or later.
@@ -31,7 +32,7 @@ Options
     allow      the listener's exported allow list: auto, an absolute path, or off; auto is the file beside each log of
                the jail with .allow.json in the place of .log. Default: auto
     quarantine seconds for which the kernel blocks whoever completes a handshake with a decoy, for every port but the
-               decoys'; 0: it does not. Default: 30
+               decoys', in the one jail that reads the listener's log and allow list; 0: it does not. Default: 30
     mark       the mark of the decoys' sockets, `mark` in honeyport.yaml. Default: 0x686f6e65
     nft        the program. Default: nft
 """
@@ -59,16 +60,28 @@ from fail2ban.server.action import ActionBase
 # Before conntrack (-200) and DNAT (-100), even before the raw table (-300).
 PRIORITY = -310
 
-# After prerouting, where a packet has found its socket; before most filters.
-QUARANTINE_PRIORITY = -5
-# 10 MB of kernel memory; whoever comes when it is full waits for his ban as without a quarantine.
+# After DNAT and redirection (-100) and the tproxy rules of `ports: unused` (-90), where a packet has found its socket.
+QUARANTINE_PRIORITY = -80
+# After prerouting, before most filters.
+KNOCKS_PRIORITY = -5
+# 10 MB of kernel memory for each family; whoever comes when it is full waits for his ban as without a quarantine.
 MOST_QUARANTINED = 65_536
+# One for each SYN, which may be forged, to a decoy: 20 MB for each family. More than there are ports.
+MOST_HANDSHAKES = 131_072
+# From a SYN to what follows the handshake.
+HANDSHAKE_SECONDS = 10
 LONGEST_QUARANTINE_SECONDS = 3600
 # The quarantine ends so soon after a fail2ban that was killed, which can no longer suspend it.
 ARMED_SECONDS = 60
 REARM_SECONDS = 20
+# After something failed that only the quarantine needs. Bans wait for it no longer than the second.
+QUARANTINE_RETRY_SECONDS = 60
+QUARANTINE_NFT_TIMEOUT_SECONDS = 5
+EXEMPT_PER_SCRIPT = 1000
 # A SYN cookie is taken for two minutes (TCP_SYNCOOKIE_VALID of linux/include/net/tcp.h); until then it can be guessed.
 COOKIE_SECONDS = 130
+# The listener writes its list every 20 minutes, whether or not it has changed.
+STALE_EXPORT_SECONDS = 45 * 60
 LEAST_SECONDS_BETWEEN_FULL = 60
 
 # fail2ban lifts a ban itself, and the kernel must not be the first to forget. An address that is found again is banned
@@ -123,7 +136,7 @@ PART_PAUSE_SECONDS = 0.001
 # What goes into one transaction where everybody who is allowed at once is too much for a container without privileges.
 ALLOWED_PER_SCRIPT = 1000
 # What was removed, sets, the few allowed ones of each kind, rules.
-SCRIPTS_OF_EMPTY_BUILD = 9
+SCRIPTS_OF_EMPTY_BUILD = 11
 
 # Files that honeyport_rotation.py gives the jail to read for a moment.
 SPOOL_PREFIX = "honeyport-rotation-"
@@ -221,31 +234,21 @@ class Ruleset:
     which are the most, have a set of their own.
     """
 
-    ALLOW_SETS = {"allow_ipv%d%s" % (version, kind): content % version
-                  for kind, content in (("", "type ipv%d_addr; flags interval;"), ("_host", "type ipv%d_addr;"),
-                                        ("_port", "type ipv%d_addr . inet_service; flags interval;"))
+    # Whoever is in `spared` may be blocked, but never by the quarantine.
+    ALLOW_SETS = {name % version: content % version
+                  for name, content in (("allow_ipv%d", "type ipv%d_addr; flags interval;"),
+                                        ("allow_ipv%d_host", "type ipv%d_addr;"),
+                                        ("allow_ipv%d_port", "type ipv%d_addr . inet_service; flags interval;"),
+                                        ("spared_ipv%d", "type ipv%d_addr; flags interval;"))
                   for version in (4, 6)}
 
-    QUARANTINE_SETS = {"quarantine_ipv%d" % version: "type ipv%d_addr; size %d; flags dynamic,timeout;" % (
-        version, MOST_QUARANTINED) for version in (4, 6)}
-    # Holds `tcp` as long as the kernel may quarantine by itself.
-    QUARANTINE_SETS["quarantine_armed"] = "type inet_proto; flags timeout;"
-
     def __init__(self, settings, jail):
-        self._settings = settings
-        self._jail = self._identifier(jail)
+        self.settings = settings
+        self.jail = self._identifier(jail)
         self.table = "inet %s" % settings.table
-        self.chain = "%s %s.%s" % (self.table, settings.chain, self._jail)
-        self._knocks = "%s %s-knocks.%s" % (self.table, settings.chain, self._jail)
-        self._peers = "%s %s-peers.%s" % (self.table, settings.chain, self._jail)
-        # Without the kernel's part for sockets all the rest works.
-        self.has_quarantine = settings.quarantine_seconds > 0
-        self._kinds = {(4, 32), (6, 128), (6, settings.prefix6)}
-
-    @property
-    def chains(self):
-        """All of the jail's chains, those first that lead to others."""
-        return [self._knocks, self._peers, self.chain] if self.has_quarantine else [self.chain]
+        self.chain = "%s %s.%s" % (self.table, settings.chain, self.jail)
+        self.kinds = {(4, 32), (6, 128), (6, settings.prefix6)}
+        self.quarantine = QuarantineRuleset(self)
 
     @staticmethod
     def _identifier(jail):
@@ -256,16 +259,16 @@ class Ruleset:
     def network(self, address):
         """What a ban of `address` (an ipaddress network) blocks; never all link-local ones, which routers have, too."""
         wide = address.version == 6 and not address.is_link_local
-        if wide and address.prefixlen > self._settings.prefix6:
-            return address.supernet(new_prefix=self._settings.prefix6)
+        if wide and address.prefixlen > self.settings.prefix6:
+            return address.supernet(new_prefix=self.settings.prefix6)
         return address
 
     def has_set_for(self, network):
-        return (network.version, network.prefixlen) in self._kinds
+        return (network.version, network.prefixlen) in self.kinds
 
     def add_set_for(self, network):
         """From now on `build` makes a set for networks of this length, too."""
-        self._kinds.add((network.version, network.prefixlen))
+        self.kinds.add((network.version, network.prefixlen))
 
     def build(self, allowed, keep_bans):
         """Makes the table, or what is missing in it, and the chain anew: scripts for one transaction.
@@ -274,25 +277,21 @@ class Ruleset:
         the last one begins to block when everybody who is allowed is in place.
         """
         lines = ["add table %s" % self.table] + self._remove_chains()
+        lines += self.quarantine.remove_sets() if self.settings.quarantine_seconds == 0 else []
         lines += ["add chain %s { type filter hook prerouting priority %d; policy accept; }" % (self.chain, PRIORITY)]
         for name, content in self.ALLOW_SETS.items():
-            lines += ["add set %s { %s }" % (self._own(name), content), "flush set %s" % self._own(name)]
-        for kind in sorted(self._kinds):
-            lines.append("add set %s { type ipv%d_addr; flags timeout; }" % (self._ban_set(kind), kind[0]))
-            lines += [] if keep_bans else ["flush set %s" % self._ban_set(kind)]
+            lines += ["add set %s { %s }" % (self.own(name), content), "flush set %s" % self.own(name)]
+        for kind in sorted(self.kinds):
+            lines.append("add set %s { type ipv%d_addr; flags timeout; }" % (self.kind_set(kind), kind[0]))
+            lines += [] if keep_bans else ["flush set %s" % self.kind_set(kind)]
         rules = ["add rule %s %s" % (self.chain, rule) for rule in self._rules()]
-        if self.has_quarantine:
-            lines += self._add_quarantine()
-            rules += self._quarantine_rules()
-        else:
-            lines += self._remove_quarantine()
         return ["\n".join(part) + "\n" for part in (lines, *self._split(allowed), rules)]
 
     def _split(self, allowed):
         for name, elements in allowed.items():
             ordered = sorted(elements)
             for start in range(0, len(ordered), ALLOWED_PER_SCRIPT):
-                yield self._elements("add", self._own(name), ordered[start:start + ALLOWED_PER_SCRIPT])
+                yield elements_of("add", self.own(name), ordered[start:start + ALLOWED_PER_SCRIPT])
 
     def allow(self, before, after):
         """Changes who is never blocked by this jail from what it was: elements by set, as of `to_elements`.
@@ -302,12 +301,12 @@ class Ruleset:
         """
         gone, come = [], []
         for name, content in self.ALLOW_SETS.items():
-            allow_set, deleted, added = self._own(name), before[name] - after[name], after[name] - before[name]
+            allow_set, deleted, added = self.own(name), before[name] - after[name], after[name] - before[name]
             if "interval" in content and len(deleted) > MOST_DELETED_INTERVALS:
                 gone += ["flush set %s" % allow_set]
                 deleted, added = (), after[name]
-            gone += self._elements("delete", allow_set, sorted(deleted))
-            come += self._elements("add", allow_set, sorted(added))
+            gone += elements_of("delete", allow_set, sorted(deleted))
+            come += elements_of("add", allow_set, sorted(added))
         return "\n".join(gone + come) + "\n"
 
     def change(self, ends, now):
@@ -321,144 +320,229 @@ class Ruleset:
         for network, end in ends.items():
             by_kind[(network.version, network.prefixlen)][str(network.network_address)] = end
         for kind, elements in by_kind.items():
-            name = self._ban_set(kind)
+            name = self.kind_set(kind)
             timed = ["%s%s" % (key, self._timeout(end, now)) for key, end in elements.items() if is_running(end, now)]
-            lines += self._elements("add", name, elements)
-            lines += self._elements("delete", name, elements)
-            lines += self._elements("add", name, timed)
-            if self.has_quarantine:
-                # Whoever is let go is not left in the quarantine that came before his ban, or that he is in since.
-                free = ["%s timeout %ds" % (key, self._settings.quarantine_seconds + 1)
-                        for key, end in elements.items() if not is_running(end, now)]
-                lines += self._elements("add", self._ban_set(kind, "unbanned"), free)
+            lines += elements_of("add", name, elements)
+            lines += elements_of("delete", name, elements)
+            lines += elements_of("add", name, timed)
         return "\n".join(lines) + "\n"
-
-    def arm(self):
-        """Lets the kernel quarantine for a while; prints how many packets of peers found no place."""
-        armed = self._own("quarantine_armed")
-        return "add element %s { tcp }\ndelete element %s { tcp }\nadd element %s { tcp timeout %ds }\n" % (
-            armed, armed, armed, ARMED_SECONDS) + "list counter %s\n" % self._own("quarantine_full")
-
-    def disarm(self):
-        """From now on nobody is quarantined, and nobody is any longer."""
-        return "flush set %s\nflush set %s\nflush set %s\n" % tuple(map(self._own, self.QUARANTINE_SETS))
-
-    def probe(self):
-        """What the quarantine needs of the kernel and nft, to be checked and not to be applied."""
-        return "add table %s\nadd chain %s\nflush chain %s\ndelete chain %s\n%s\nadd rule %s %s\n" % (
-            self.table, self._knocks, self._knocks, self._knocks, self._knocks_chain(), self._knocks, self._is_peer())
 
     def remove(self):
         """Takes back the chains and the sets, whether or not they are there; the table stays."""
-        lines = ["add table %s" % self.table] + self._remove_chains() + self._remove_quarantine()
-        sets = [(self._own(name), content) for name, content in self.ALLOW_SETS.items()]
-        sets += [(self._ban_set(kind), "type ipv%d_addr; flags timeout;" % kind[0]) for kind in sorted(self._kinds)]
-        for name, content in sets:
-            lines += ["add set %s { %s }" % (name, content), "delete set %s" % name]
-        return "\n".join(lines) + "\n"
+        lines = ["add table %s" % self.table] + self._remove_chains() + self.quarantine.remove_sets()
+        sets = [(self.own(name), content) for name, content in self.ALLOW_SETS.items()]
+        sets += [(self.kind_set(kind), "type ipv%d_addr; flags timeout;" % kind[0]) for kind in sorted(self.kinds)]
+        return "\n".join(lines + remove_sets(sets)) + "\n"
 
     def _remove_chains(self):
-        """Of the quarantine as well, which a former server may have left."""
-        chains = (self._knocks, self._peers, self.chain)
-        return ["%s chain %s" % (verb, chain) for verb in ("add", "flush") for chain in chains] + \
-               ["delete chain %s" % chain for chain in chains]
+        """The quarantine's first, which lets through whom these sets name."""
+        return remove_chains(self.quarantine.chains + [self.chain])
 
     def _rules(self):
         # What the host says to itself never left it.
-        rules = ['iif "lo" return']
-        # The router may stand in a blocked prefix; what finds neighbours never comes from beyond the wire.
-        rules += ["ip6 hoplimit 255 icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } return"]
+        rules = ['iif "lo" return', NEIGHBOURS_RULE]
         for version in (4, 6):
-            rules += ["%s saddr @allow_ipv%d%s.%s return" % (keyword(version), version, kind, self._jail)
+            rules += ["%s saddr @allow_ipv%d%s.%s return" % (keyword(version), version, kind, self.jail)
                       for kind in ("_host", "")]
         # A fragment has no ports, but for the first one; conntrack, where it is in use, has joined them before.
         for version, whole in ((4, "ip frag-off & 0x3fff == 0"), (6, "exthdr frag missing")):
             rules += ["%s meta l4proto { tcp, udp } %s saddr . th dport @allow_ipv%d_port.%s return" %
-                      (whole, keyword(version), version, self._jail)]
-        for kind in sorted(self._kinds, reverse=True):
-            rules += ["%s counter%s" % (self._match(kind), verdict) for verdict in self._verdicts()]
-        if self.has_quarantine:
-            rules += ["%s return" % self._match(kind, "unbanned") for kind in sorted(self._kinds, reverse=True)]
-            for version in (4, 6):
-                quarantined = "%s saddr @quarantine_ipv%d.%s" % (keyword(version), version, self._jail)
-                # A connection to a decoy ends in order, and the next knock is seen.
-                rules.append("%s meta l4proto tcp socket mark %d return" % (quarantined, self._settings.mark))
-                rules += ["%s counter%s" % (quarantined, verdict) for verdict in self._verdicts()]
+                      (whole, keyword(version), version, self.jail)]
+        for kind in sorted(self.kinds, reverse=True):
+            rules += ["%s counter%s" % (self.match(kind), verdict) for verdict in self.verdicts()]
         return rules
 
-    def _add_quarantine(self):
-        lines = [self._knocks_chain(), "add chain %s" % self._peers, "add counter %s" % self._own("quarantine_full")]
-        for name, content in self._quarantine_sets():
-            lines.append("add set %s { %s }" % (name, content))
-        return lines
-
-    def _remove_quarantine(self):
-        full = self._own("quarantine_full")
-        lines = ["add counter %s" % full, "delete counter %s" % full]
-        for name, content in self._quarantine_sets():
-            lines += ["add set %s { %s }" % (name, content), "delete set %s" % name]
-        return lines
-
-    def _quarantine_sets(self):
-        yield from ((self._own(name), content) for name, content in self.QUARANTINE_SETS.items())
-        for kind in sorted(self._kinds):
-            yield self._ban_set(kind, "unbanned"), "type ipv%d_addr; flags timeout;" % kind[0]
-
-    def _knocks_chain(self):
-        return "add chain %s { type filter hook input priority %d; policy accept; }" % (
-            self._knocks, QUARANTINE_PRIORITY)
-
-    def _is_peer(self):
-        """A packet of a handshake that is complete: `wildcard 0` is no listener on all addresses, and no half of a
-        handshake is a socket that bears a mark."""
-        return "socket mark %d socket wildcard 0" % self._settings.mark
-
-    def _quarantine_rules(self):
-        rules = ["add rule %s %s" % (self._knocks, rule) for rule in (
-            'iif "lo" return',
-            "meta l4proto @quarantine_armed.%s %s goto %s" % (self._jail, self._is_peer(), self._peers.split(" ")[-1]))]
-        for version in (4, 6):
-            source = "%s saddr" % keyword(version)
-            for kind in ("_host", ""):
-                rules.append("add rule %s %s @allow_ipv%d%s.%s return" % (
-                    self._peers, source, version, kind, self._jail))
-            rules.append("add rule %s %s . th dport @allow_ipv%d_port.%s return" % (
-                self._peers, source, version, self._jail))
-            rules.append("add rule %s update @quarantine_ipv%d.%s { %s timeout %ds } return" % (
-                self._peers, version, self._jail, source, self._settings.quarantine_seconds))
-        # Only who found no place comes here.
-        return rules + ["add rule %s counter name %s" % (self._peers, self._own("quarantine_full").split(" ")[-1])]
-
-    def _match(self, kind, purpose="ban"):
+    def match(self, kind, purpose="ban"):
+        """Packets from a network of one kind that is in the set for a purpose."""
         version, length = kind
-        full = ipaddress.ip_network("0.0.0.0/%d" % length if version == 4 else "::/%d" % length)
-        mask = "" if length == full.max_prefixlen else " & %s" % full.netmask
-        return "%s saddr%s @%s" % (keyword(version), mask, self._ban_set(kind, purpose).split(" ")[-1])
+        return "%s @%s" % (source_of(version, length), bare_name(self.kind_set(kind, purpose)))
 
-    def _verdicts(self):
-        if self._settings.mode == "observe":
+    def verdicts(self):
+        if self.settings.mode == "observe":
             return [""]
-        if self._settings.blocktype == "drop":
+        if self.settings.blocktype == "drop":
             return [" drop"]
         # The first one ends the rule set for TCP.
         return [" meta l4proto tcp reject with tcp reset", " reject with icmpx admin-prohibited"]
 
-    def _own(self, name):
-        return "%s %s.%s" % (self.table, name, self._jail)
+    def own(self, name):
+        return "%s %s.%s" % (self.table, name, self.jail)
 
-    def _ban_set(self, kind, purpose="ban"):
+    def kind_set(self, kind, purpose="ban"):
+        """The set of networks of one version and length."""
         version, length = kind
-        suffix = "" if length == (32 if version == 4 else 128) else "_%d" % length
-        return "%s %s_ipv%d%s.%s" % (self.table, purpose, version, suffix, self._jail)
-
-    @staticmethod
-    def _elements(verb, name, elements):
-        return ["%s element %s { %s }" % (verb, name, ", ".join(elements))] if elements else []
+        return self.own("%s_ipv%d%s" % (purpose, version, "" if length == LENGTHS[version] else "_%d" % length))
 
     @staticmethod
     def _timeout(end, now):
         seconds = end - now + KERNEL_GRACE_SECONDS
         return " timeout %ds" % (seconds + 1) if seconds < LONGEST_TIMEOUT_SECONDS else ""
+
+
+# The router may stand in a blocked prefix; what finds neighbours never comes from beyond the wire.
+NEIGHBOURS_RULE = "ip6 hoplimit 255 icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } return"
+
+
+class QuarantineRuleset:
+    """The quarantine's chains and sets of one jail, beside the chain for bans and with its sets of whom not to block.
+
+    A SYN to a marked listener is noted with its ports. What follows a handshake, a packet that belongs to a marked
+    socket which is no listener, puts its source into the quarantine only if its SYN was: so a connection from before
+    the quarantine, or from before an unban, never does, however long it stays open.
+    """
+
+    # Of the kernel's own making.
+    SETS = {name % version: content % version
+            for name, content in (
+                ("quarantine_ipv%d", "type ipv%%d_addr; size %d; flags dynamic,timeout;" % MOST_QUARANTINED),
+                ("handshakes_ipv%d", "type ipv%%d_addr . inet_service . inet_service; size %d; flags dynamic,timeout;" %
+                 MOST_HANDSHAKES))
+            for version in (4, 6)}
+    # Holds `tcp` as long as the kernel may quarantine by itself.
+    SETS["quarantine_armed"] = "type inet_proto; flags timeout;"
+
+    def __init__(self, ruleset):
+        self._ruleset = ruleset
+        self._settings = ruleset.settings
+        self._knocks, self._peers, self._quarantine, self._quarantined = self.chains = [
+            "%s %s-%s.%s" % (ruleset.table, self._settings.chain, name, ruleset.jail)
+            for name in ("knocks", "peers", "quarantine", "quarantined")]
+        self.exempt_seconds = max(self._settings.quarantine_seconds, HANDSHAKE_SECONDS) + 1
+
+    def build(self):
+        """Makes all of it anew, with nobody in it and not armed; the bans' rules must be there."""
+        lines = remove_chains(self.chains)
+        for name, content in self._sets():
+            lines += ["add set %s { %s }" % (name, content), "flush set %s" % name]
+        lines.append("add counter %s" % self._full())
+        for chain, hook, priority in ((self._knocks, "input", KNOCKS_PRIORITY),
+                                      (self._quarantine, "prerouting", QUARANTINE_PRIORITY)):
+            lines.append("add chain %s { type filter hook %s priority %d; policy accept; }" % (chain, hook, priority))
+        lines += ["add chain %s" % self._peers, "add chain %s" % self._quarantined]
+        for chain, rules in ((self._knocks, self._knock_rules()), (self._peers, self._peer_rules()),
+                             (self._quarantine, self._quarantine_rules()),
+                             (self._quarantined, self._quarantined_rules())):
+            lines += ["add rule %s %s" % (chain, rule) for rule in rules]
+        return "\n".join(lines) + "\n"
+
+    def arm(self, anew):
+        """Lets the kernel quarantine for a while; prints for how many packets there was no room since the last time.
+
+        anew: it was not armed, and may hold what it held before
+        """
+        armed = self._ruleset.own("quarantine_armed")
+        return (self.disarm() if anew else "") + renew(armed, ["tcp"], ARMED_SECONDS) + \
+            "reset counter %s\n" % self._full()
+
+    def disarm(self):
+        """From now on nobody is quarantined, and nobody is any longer."""
+        return "".join("flush set %s\n" % self._ruleset.own(name) for name in self.SETS)
+
+    def exempt(self, networks):
+        """Frees whoever a ban lets go until the quarantine before it is over, and the SYN before that forgotten."""
+        by_kind = collections.defaultdict(list)
+        for network in networks:
+            by_kind[(network.version, network.prefixlen)].append(str(network.network_address))
+        return "".join(renew(self._ruleset.kind_set(kind, "unbanned"), elements, self.exempt_seconds)
+                       for kind, elements in by_kind.items())
+
+    def remove_sets(self):
+        """The chains must have gone before."""
+        return ["add counter %s" % self._full(), "delete counter %s" % self._full()] + remove_sets(self._sets())
+
+    def _sets(self):
+        sets = [(self._ruleset.own(name), content) for name, content in self.SETS.items()]
+        return sets + [(self._ruleset.kind_set(kind, "unbanned"), "type ipv%d_addr; size %d; flags timeout;" % (
+            kind[0], MOST_QUARANTINED)) for kind in sorted(self._ruleset.kinds)]
+
+    def _full(self):
+        return self._ruleset.own("quarantine_full")
+
+    def _knock_rules(self):
+        # What the host says to itself never left it.
+        return ['iif "lo" return', "meta l4proto @quarantine_armed.%s socket mark %d goto %s" % (
+            self._ruleset.jail, self._settings.mark, bare_name(self._peers))]
+
+    def _peer_rules(self):
+        jail, seconds = self._ruleset.jail, self._settings.quarantine_seconds
+        # Of a listener on all addresses only what is no packet of its own has no wildcard; a half of a handshake is no
+        # socket that bears a mark.
+        opens, follows = "tcp flags & (fin | syn | rst | ack) == syn socket wildcard 1", "socket wildcard 0"
+        full = "counter name %s return" % bare_name(self._full())
+        rules = self._exempt_rules()
+        for version in (4, 6):
+            ends = "%s saddr . tcp sport . tcp dport" % keyword(version)
+            handshakes, quarantine = ("%s_ipv%d.%s" % (name, version, jail) for name in ("handshakes", "quarantine"))
+            for condition, source in self._sources(version):
+                rules.append("%s%s @%s return" % (condition, source, quarantine))
+                rules.append("%s %s%s @%s update @%s { %s timeout %ds } return" % (
+                    follows, condition, ends, handshakes, quarantine, source, seconds))
+            # Only who found no place gets past an update.
+            rules.append("%s %s @%s %s" % (follows, ends, handshakes, full))
+            rules.append("%s update @%s { %s timeout %ds } return" % (opens, handshakes, ends, HANDSHAKE_SECONDS))
+        return rules + ["%s %s" % (opens, full)]
+
+    def _quarantine_rules(self):
+        rules = ['iif "lo" return']
+        for version in (4, 6):
+            rules += ["%s%s @quarantine_ipv%d.%s goto %s" % (
+                condition, source, version, self._ruleset.jail, bare_name(self._quarantined))
+                for condition, source in self._sources(version)]
+        return rules
+
+    def _quarantined_rules(self):
+        # A connection to a decoy ends in order, and the next knock is seen. What is forwarded may meet a listener's
+        # port and mark, too: it goes to another host, unless tproxy gave it to us.
+        decoy = ["meta l4proto tcp %s socket mark %d return" % (condition, self._settings.mark)
+                 for condition in ("fib daddr type local", "socket transparent 1")]
+        return [NEIGHBOURS_RULE] + self._exempt_rules() + decoy + [
+            "counter%s" % verdict for verdict in self._ruleset.verdicts()]
+
+    def _exempt_rules(self):
+        rules = ["%s saddr @%s_ipv%d%s.%s return" % (keyword(version), purpose, version, kind, self._ruleset.jail)
+                 for version in (4, 6) for purpose, kind in (("allow", "_host"), ("allow", ""), ("spared", ""))]
+        return rules + ["%s return" % self._ruleset.match(kind, "unbanned")
+                        for kind in sorted(self._ruleset.kinds, reverse=True)]
+
+    def _sources(self, version):
+        """What of a packet is quarantined, as of `Ruleset.network`, each with its condition."""
+        length = 32 if version == 4 else self._settings.prefix6
+        if length == LENGTHS[version]:
+            return [("", source_of(version, length))]
+        return [("ip6 saddr fe80::/10 ", source_of(6, 128)), ("ip6 saddr != fe80::/10 ", source_of(6, length))]
+
+
+def remove_chains(chains):
+    """Whether or not they are there; they may lead to each other."""
+    return ["%s chain %s" % (verb, chain) for verb in ("add", "flush") for chain in chains] + \
+        ["delete chain %s" % chain for chain in chains]
+
+
+def remove_sets(sets):
+    """Whether or not they are there, from names and contents."""
+    return [line for name, content in sets for line in ("add set %s { %s }" % (name, content), "delete set %s" % name)]
+
+
+def elements_of(verb, name, elements):
+    return ["%s element %s { %s }" % (verb, name, ", ".join(elements))] if elements else []
+
+
+def renew(name, elements, seconds):
+    """Adds elements with a timeout, or gives those that are there a new one, as of `Ruleset.change`."""
+    timed = ["%s timeout %ds" % (element, seconds) for element in elements]
+    return "\n".join(elements_of("add", name, elements) + elements_of("delete", name, elements) +
+                     elements_of("add", name, timed)) + "\n"
+
+
+def bare_name(name):
+    """Of a chain, a set or a counter without its table, as rules have it."""
+    return name.split(" ")[-1]
+
+
+def source_of(version, length):
+    full = ipaddress.ip_network("0.0.0.0/%d" % length if version == 4 else "::/%d" % length)
+    mask = "" if length == full.max_prefixlen else " & %s" % full.netmask
+    return "%s saddr%s" % (keyword(version), mask)
 
 
 def keyword(version):
@@ -486,28 +570,44 @@ class Nft:
         self._generation = None
         self.timeout_seconds = NFT_TIMEOUT_SECONDS
 
-    def apply(self, script):
+    def apply(self, script, timeout_seconds=None):
         """All of it or nothing; gives what it prints, raises NftError."""
         before = read_generation()
-        printed = self._run(["-f", "-"], script)
+        printed = self._run(["-f", "-"], script, timeout_seconds)
         after = read_generation()
         unnoticed = before is not None and before == self._generation and after == (before + 1) % 2**32
         self._generation = after if unnoticed else None
         return printed
 
-    def check(self, script):
-        """Has the kernel look at all of it and do nothing; raises NftError."""
-        self._run(["-c", "-f", "-"], script)
-
-    def describe_chains(self, chains):
-        """The chains as text without counters, or None where one is missing."""
+    def look_at_chains(self):
+        """As `read_chains`, of which whoever calls sees whether they are as they were left; none where it fails."""
         generation = read_generation()
         try:
-            text = "".join(self._run(["-s", "list", "chain"] + chain.split(" "), "") for chain in chains)
+            chains = self.read_chains()
         except NftError:
-            return None
+            return {}
         self._generation = generation
-        return text
+        return chains
+
+    def read_chains(self, timeout_seconds=None):
+        """The chains of the family as text without counters, by table and name; raises NftError.
+
+        nft 1.0.6 reads all elements of all sets, a second for 100,000, to list a chain or a table, and none for this.
+        """
+        text = self._run(["-s", "-t", "list", "ruleset", "inet"], "", timeout_seconds)
+        chains, table, chain = collections.defaultdict(str), None, None
+        for line in text.split("\n"):
+            begin = re.match(r"(table inet|\tchain) (\S+) \{\Z", line)
+            if begin is None:
+                chain = None if line == "\t}" else chain
+                if chain is not None:
+                    chains[chain] += line + "\n"
+            elif begin.group(1) == "\tchain":
+                chain = "%s %s" % (table, begin.group(2))
+                chains[chain] = ""
+            else:
+                table = "inet %s" % begin.group(2)
+        return dict(chains)
 
     def is_unchanged(self):
         """Whether nobody has changed any rule of this host since our last look or transaction."""
@@ -517,15 +617,15 @@ class Nft:
         if not re.search(r"^\s+\w", self._run(["list", "table"] + table.split(" "), ""), re.MULTILINE):
             self._run(["delete", "table"] + table.split(" "), "")
 
-    def _run(self, arguments, script):
+    def _run(self, arguments, script, timeout_seconds=None):
+        timeout = timeout_seconds or self.timeout_seconds
         try:
             done = subprocess.run([self._program] + arguments, input=script.encode("ascii"), stdout=subprocess.PIPE,
-                                  stderr=subprocess.PIPE, timeout=self.timeout_seconds, cwd="/",
-                                  env=dict(os.environ, LC_ALL="C"))
+                                  stderr=subprocess.PIPE, timeout=timeout, cwd="/", env=dict(os.environ, LC_ALL="C"))
         except FileNotFoundError:
             raise NftError("%s not found; apt-get install nftables" % self._program)
         except subprocess.TimeoutExpired:
-            raise NftError("%s did not end within %d s" % (self._program, self.timeout_seconds))
+            raise NftError("%s did not end within %d s" % (self._program, timeout))
         except OSError as error:
             raise NftError("%s cannot be run: %s" % (self._program, error.strerror))
         if done.returncode != 0:
@@ -538,18 +638,17 @@ class CookieWatch:
     """Whether the kernel has sent or taken SYN cookies of late: a handshake of such a time may have been guessed."""
 
     def __init__(self):
-        self._count = None
+        # What was sent before the first look is taken for sent by then.
+        self._count = 0
         self._rose_at = None
 
     def look(self):
-        """True while it may have, False when it has not, None at the first look."""
+        """Whether it may have within the time for which a cookie is taken."""
         now, count, before = time.monotonic(), self._read(), self._count
         self._count = count
-        if count is None or before is not None and count != before:
+        if count is None or count != before:
             self._rose_at = now
-        if self._rose_at is not None and now - self._rose_at < COOKIE_SECONDS:
-            return True
-        return None if before is None else False
+        return self._rose_at is not None and now - self._rose_at < COOKIE_SECONDS
 
     @staticmethod
     def _read():
@@ -618,9 +717,10 @@ def read_address(message):
     return socket.inet_ntop(family, attributes.get(ifa_local) or attributes[ifa_address])
 
 
-Allowed = collections.namedtuple("Allowed", "version first length text ports until")
+Allowed = collections.namedtuple("Allowed", "version first length text ports until spared", defaults=(False,))
 """A network that is never blocked. first: its first address as a number; text: an address, or address/length;
-ports: None for all, or disjoint (low, high) in order; until: seconds since the epoch, or FOREVER"""
+ports: None for all, or disjoint (low, high) in order; until: seconds since the epoch, or FOREVER; spared: it may be
+blocked, but never by the quarantine"""
 
 LENGTHS = {4: 32, 6: 128}
 
@@ -655,16 +755,22 @@ def to_allowed(text, ports=None, until=FOREVER):
 def to_elements(entries):
     """What stands in the sets of Ruleset.ALLOW_SETS, by set. Within a set nothing overlaps: the kernel wants it so."""
     elements = {name: set() for name in Ruleset.ALLOW_SETS}
-    networks, limited = set(), collections.defaultdict(list)
-    for version, first, length, text, ports, until in entries:
+    networks, spared, limited = set(), set(), collections.defaultdict(list)
+    for version, first, length, text, ports, until, is_spared in entries:
+        if is_spared or ports is not None:
+            # Where ports are translated, what is on the list for one cannot be told from what is not.
+            spared.add((version, first, length, text))
+        if is_spared:
+            continue
         if ports is not None:
             limited[(version, first, length, text)] += ports
         elif length == LENGTHS[version]:
             elements["allow_ipv%d_host" % version].add(text)
         else:
             networks.add((version, first, length, text))
-    for version, text in outermost(networks):
-        elements["allow_ipv%d" % version].add(text)
+    for purpose, among in (("allow", networks), ("spared", spared)):
+        for version, text in outermost(among):
+            elements["%s_ipv%d" % (purpose, version)].add(text)
     for version, text, (low, high) in split_ports(limited):
         elements["allow_ipv%d_port" % version].add("%s . %s" % (text, low if low == high else "%d-%d" % (low, high)))
     return elements
@@ -750,7 +856,8 @@ class AllowExport:
         self._identity = None if log_path is not None else NEVER_SEEN
         self._owners = {0}
         self._problem = None
-        self._is_read = False
+        self._is_read = self._is_incomplete = False
+        self._written_at = 0
         self._entries = {}
         self._active = []
         self._active_since = self._next_end = 0
@@ -761,7 +868,7 @@ class AllowExport:
         if identity == self._identity:
             return
         try:
-            entries = self._parse(self._read(owners), make_way)
+            entries, is_incomplete = self._parse(self._read(owners), make_way)
         except OSError as error:
             # It may have been the system's fault, not the file's.
             self._identity = identity if identity is None or error.errno == errno.ELOOP else ()
@@ -777,7 +884,25 @@ class AllowExport:
             self._complain("%s: %s" % (type(error).__name__, shown(str(error))))
         else:
             self._identity = identity
-            self._take(entries)
+            self._take(entries, is_incomplete)
+
+    def lack(self):
+        """Why the list may not be whole, or None: bans do with the last good one, the quarantine does not."""
+        if self._problem is not None:
+            return "%s is not good" % self._path
+        if not self._is_read:
+            return "there is no %s" % self._path
+        if self._is_incomplete:
+            return "a host name in %s has no address yet" % self._path
+        # A clock that was set makes it doubtful as well.
+        if abs(time.time() - self._written_at) > STALE_EXPORT_SECONDS:
+            return "the listener does not write %s any more" % self._path
+        return None
+
+    @property
+    def is_expected(self):
+        """Whether there was a list here, or somebody named the file."""
+        return self._is_read or self._problem is not None or self._log_path is None
 
     def active(self):
         """The entries that count now; the same list as long as they are the same."""
@@ -800,6 +925,7 @@ class AllowExport:
             return owners, None
         except OSError:
             return owners, ()
+        self._written_at = status.st_mtime
         return owners, (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size, owners)
 
     def _read(self, owners):
@@ -825,14 +951,14 @@ class AllowExport:
             os.close(descriptor)
 
     def _parse(self, data, make_way):
-        """The entries by line."""
+        """The entries by line, and whether the listener says that there are more."""
         if not data.isascii():
             raise ValueError("expected ASCII")
         count = max(0, data.count(b"\n") - 2)
         if count > MOST_EXPORTED_ENTRIES:
             raise ValueError("expected at most %d entries, got %d" % (MOST_EXPORTED_ENTRIES, count))
         lines = data.decode("ascii").rstrip("\n").split("\n")
-        self._check_document(lines)
+        document = self._parse_document(lines)
         known, entries, limited, work, ranges = self._entries, {}, collections.defaultdict(list), 0, 0
         for number, line in enumerate(lines[1:-1], 1):
             is_last = number == len(lines) - 2
@@ -854,17 +980,18 @@ class AllowExport:
         for part in split_ports(limited):
             # Only to see that it is not too much.
             pass
-        return entries
+        return entries, document.get("incomplete", False) is not False
 
     @staticmethod
-    def _check_document(lines):
-        """Checks all but the entries: the first line and the last one are a document without any."""
+    def _parse_document(lines):
+        """All but the entries: the first line and the last one are a document without any."""
         ends = lines[0] + "".join(lines[1:][-1:])
         document = parse_json(ends) if len(ends) <= MOST_LINE_BYTES else None
         if not isinstance(document, dict) or document.get("entries") != []:
             raise ValueError("expected a whole JSON document with one entry a line")
         if document.get("version") != 1 or isinstance(document["version"], bool):
             raise ValueError("expected version 1, got %s" % shown(document.get("version")))
+        return document
 
     @staticmethod
     def _parse_entry(number, line, is_last):
@@ -878,10 +1005,10 @@ class AllowExport:
         except ValueError as error:
             raise ValueError("entry %d: %s" % (number, error))
 
-    def _take(self, entries):
+    def _take(self, entries, is_incomplete):
         self._entries = entries
         self._next_end = 0
-        self._is_read = True
+        self._is_read, self._is_incomplete = True, is_incomplete
         if self._problem is not None:
             self._problem = None
             self._tell("notice", "%s is good again, with %d entries", self._path, len(entries))
@@ -903,11 +1030,14 @@ def to_exported(value):
         ports = to_ports(ports)
     if isinstance(until, bool) or not isinstance(until, (int, float)):
         raise ValueError("until: expected seconds since the epoch, got %s" % shown(until))
+    is_spared = "only" in value
+    if is_spared and value["only"] != "quarantine":
+        raise ValueError("only: expected quarantine, got %s" % shown(value["only"]))
     net = value.get("net")
     try:
         if not isinstance(net, str) or "/" not in net:
             raise ValueError("not a network")
-        return to_allowed(net, ports, until)
+        return to_allowed(net, ports, until)._replace(spared=is_spared)
     except ValueError:
         raise ValueError("net: expected a network in canonical form, got %s" % shown(net))
 
@@ -961,7 +1091,8 @@ class AllowList:
         self._jail = jail
         self._tell = tell
         self._exports = {}
-        self._own = set()
+        self._own = None
+        self._unknown = []
         self._sources = None
         self.elements = None
 
@@ -978,13 +1109,31 @@ class AllowList:
         named = [str(entry) for entry in self._jail.filter.getIgnoreIP()]
         if self._jail.idle and self.elements is not None:
             return
-        own = sorted(self._read_own()) if self._jail.filter.ignoreSelf else []
+        own = sorted(self._read_own() or ()) if self._jail.filter.ignoreSelf else []
         # The same lists of entries are the same objects: nobody compares 100,000.
         if self._sources is not None and self._sources[0] == (named, own) and len(active) == len(self._sources[1]) \
                 and all(one is other for one, other in zip(active, self._sources[1])):
             return
         self._sources = (named, own), active
-        self._take([entry for entries in active for entry in entries] + self._to_entries(named + own))
+        known = self._to_entries(named + own)
+        self._take([entry for entries in active for entry in entries] + known)
+
+    def lack(self):
+        """Why there may be more whom not to block, or None, as of the last look.
+
+        With whether it is news: a jail beside whose log there never was a list is none of the listener's.
+        """
+        if not self._exports:
+            return "no allow list of the listener is known", False
+        for export in self._exports.values():
+            lack = export.lack()
+            if lack is not None:
+                return lack, export.is_expected
+        if self._unknown:
+            return self._unknown[0], True
+        if self._jail.filter.ignoreSelf and self._own is None:
+            return "this host's own addresses are not known", True
+        return None
 
     def _take(self, entries):
         try:
@@ -992,6 +1141,7 @@ class AllowList:
         except ValueError as error:
             # Each list was within the bound; all together, or without one that has ended, are not.
             self._tell("error", "%s; the list before stays in force", error)
+            self._unknown.append("all lists together are too much")
             if self.elements is None:
                 self.elements = to_elements([entry for entry in entries if entry.ports is None])
 
@@ -1009,13 +1159,14 @@ class AllowList:
         self._own = self._own if own is None else own
         return self._own
 
-    @staticmethod
-    def _to_entries(names):
+    def _to_entries(self, names):
         """A host name is fail2ban's to resolve, before a ban."""
-        entries = []
+        entries, self._unknown = [], []
         for name in names:
-            with contextlib.suppress(ValueError):
+            try:
                 entries.append(to_allowed(str(to_network(name))))
+            except ValueError:
+                self._unknown.append("ignoreip has %s, which is no address" % shown(name))
         return entries
 
 
@@ -1108,6 +1259,191 @@ class BanLog:
         return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
 
 
+Obstacle = collections.namedtuple("Obstacle", "state level reason")
+"""Why there is no quarantine. state: what is answered; level: of what is said in fail2ban's log, None for nothing"""
+
+SAMPLE = "%s honeyport[1]: connect src=192.0.2.1 spt=1 dst=192.0.2.2 dpt=1 proto=tcp decoy=%s id=a.1"
+
+
+class Quarantine:
+    """Lets the kernel quarantine as long as it harms nobody.
+
+    Here everything that fails is said, and tried again a minute later: bans do not wait for it. The kernel is given
+    leave for a minute at a time, so that what cannot be taken back ends by itself.
+    """
+
+    def __init__(self, jail, tell):
+        self._jail = jail
+        self._tell = tell
+        self._cookies = CookieWatch()
+        self._settings = self._rules = self._nft = None
+        # As they were made; None: they have to be made anew.
+        self._chains = None
+        self._armed_until = self._next_at = self._next_disarming_at = 0
+        self._obstacle = self._failure = None
+        self._full_said_at = None
+        # Networks that got into the kernel of late, and when, the first ones first.
+        self._blocked_at = collections.OrderedDict()
+        self._regexes = self._takes_all = None
+
+    @property
+    def state(self):
+        """on as long as the kernel has leave, suspended while it takes SYN cookies, or off."""
+        if time.monotonic() < self._armed_until:
+            return "on"
+        return "off" if self._obstacle is None else self._obstacle.state
+
+    def use(self, settings, ruleset, nft):
+        """Takes new options over, before the bans' rules are made with them."""
+        self._settings, self._rules, self._nft = settings, ruleset.quarantine, nft
+
+    def doubt(self):
+        """The rules may not be as they were left: they are made anew before the kernel has leave again."""
+        self._chains = None
+        if self._failure is None:
+            self._next_at = 0
+
+    def end(self):
+        """The bans' rules were made anew, which takes the quarantine's away."""
+        self.doubt()
+        self._armed_until = 0
+
+    def check(self, chains):
+        """Sees whether the rules are as they were left."""
+        if self._chains is not None and self._own(chains) != self._chains:
+            self.doubt()
+
+    def keep(self, lack):
+        """Brings the kernel to what is right now. lack: as of `AllowList.lack`"""
+        self._forget_old()
+        obstacle = self._find_obstacle(lack)
+        self._say(obstacle)
+        now = time.monotonic()
+        if obstacle is None:
+            if now >= self._next_at:
+                self._arm()
+        elif now < self._armed_until and now >= self._next_disarming_at:
+            self._disarm()
+
+    def note_blocked(self, networks):
+        """Networks whose ban has come into the kernel just now."""
+        now = time.monotonic()
+        for network in networks:
+            self._blocked_at.pop(network, None)
+            self._blocked_at[network] = now
+
+    def _forget_old(self):
+        """A ban that was there for so long began after whatever its quarantine knew of the address."""
+        end = time.monotonic() - 2 * self._rules.exempt_seconds
+        while self._blocked_at and next(iter(self._blocked_at.values())) < end:
+            self._blocked_at.popitem(last=False)
+
+    def was_blocked_of_late(self, network):
+        return network in self._blocked_at
+
+    def exempt(self, networks):
+        """Takes out of the quarantine whom a ban is about to let go, and keeps them out of it."""
+        if self._chains is None:
+            return
+        try:
+            for start in range(0, len(networks), EXEMPT_PER_SCRIPT):
+                self._apply(self._rules.exempt(networks[start:start + EXEMPT_PER_SCRIPT]))
+        except NftError:
+            # Made anew it holds nobody.
+            self.doubt()
+
+    def _find_obstacle(self, lack):
+        has_cookies = self._settings.quarantine_seconds > 0 and self._cookies.look()
+        if self._settings.quarantine_seconds == 0:
+            return Obstacle("off", None, "")
+        if not self._takes_each_connect():
+            # It is no jail of the listener's.
+            return Obstacle("off", "info", "the jail's filter does not take every connect line of honeyport")
+        if lack is not None:
+            reason, is_news = lack
+            return Obstacle("off", "notice" if is_news else "info", reason)
+        jail_filter = self._jail.filter
+        if jail_filter.ignoreCommand:
+            return Obstacle("off", "notice", "what ignorecommand says is known only before a ban")
+        if jail_filter.getIgnoreRegex():
+            return Obstacle("off", "notice", "what ignoreregex matches is known only before a ban")
+        if jail_filter.getMaxRetry() > 1:
+            return Obstacle("off", "notice", "maxretry is more than 1")
+        if has_cookies:
+            return Obstacle("suspended", "warning", "SYN cookies are in use or were of late, and can be guessed")
+        return None
+
+    def _takes_each_connect(self):
+        regexes = self._jail.filter.getFailRegex()
+        if regexes != self._regexes:
+            self._regexes = regexes
+            sample = SAMPLE % ("sensor", "a.0_b-" + "".join(random.choice(string.ascii_lowercase) for _ in range(16)))
+            self._takes_all = any(re.search(regex, sample) for regex in regexes)
+        return self._takes_all
+
+    def _say(self, obstacle):
+        before, self._obstacle = self._obstacle, obstacle
+        if obstacle is None:
+            if before is not None and before.level in ("notice", "warning"):
+                self._tell("notice", "the quarantine is in force again")
+        elif obstacle != before and obstacle.level is not None:
+            what = "the quarantine is suspended" if obstacle.state == "suspended" else "no quarantine"
+            self._tell(obstacle.level, "%s: %s; bans are in force", what, obstacle.reason)
+
+    def _arm(self):
+        try:
+            if self._chains is None:
+                self._apply(self._rules.build())
+                self._chains = self._own(self._nft.read_chains(QUARANTINE_NFT_TIMEOUT_SECONDS))
+            # From before the transaction, so that it is over no sooner in the kernel.
+            begun = time.monotonic()
+            printed = self._apply(self._rules.arm(anew=begun >= self._armed_until))
+        except NftError as error:
+            self._fail(error)
+            return
+        self._armed_until, self._next_at = begun + ARMED_SECONDS, begun + REARM_SECONDS
+        self._say_full(printed)
+        if self._failure is not None:
+            self._failure = None
+            self._tell("notice", "the quarantine works now")
+
+    def _disarm(self):
+        try:
+            self._apply(self._rules.disarm())
+        except NftError:
+            # The kernel's leave ends by itself.
+            self._next_disarming_at = time.monotonic() + QUARANTINE_NFT_TIMEOUT_SECONDS
+        else:
+            self._armed_until = self._next_at = 0
+
+    def _fail(self, error):
+        if self._failure is None:
+            self._tell("error", "no quarantine: %s; it is tried again each minute, and bans work without it. It needs "
+                       "nft 0.9.8 and a kernel with nft_socket and nft_fib; quarantine=0 switches it off", error)
+        self._failure = error
+        self._chains = None
+        if time.monotonic() < self._armed_until:
+            self._disarm()
+        self._next_at = time.monotonic() + QUARANTINE_RETRY_SECONDS
+
+    def _apply(self, script):
+        return self._nft.apply(script, QUARANTINE_NFT_TIMEOUT_SECONDS)
+
+    def _own(self, chains):
+        return [chains.get(chain) for chain in self._rules.chains]
+
+    def _say_full(self, printed):
+        """From what `arm` has printed."""
+        found = re.search(r"packets (\d+)", printed)
+        now = time.monotonic()
+        if found is None or int(found.group(1)) == 0 or \
+                self._full_said_at is not None and now - self._full_said_at < LEAST_SECONDS_BETWEEN_FULL:
+            return
+        self._full_said_at = now
+        self._tell("error", "the quarantine is full, with %d addresses or %d handshakes of one family; others wait for "
+                   "their ban", MOST_QUARANTINED, MOST_HANDSHAKES)
+
+
 def timestamp(seconds):
     whole = int(seconds)
     text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
@@ -1172,13 +1508,8 @@ class Action(ActionBase):
         self._retry_at = 0
         self._next_check_at = 0
         self._next_look_at = 0
-        self._cookies = CookieWatch()
-        self._no_quarantine = None
-        self._is_suspended = False
-        self._is_armed = False
-        self._next_arming_at = 0
-        self._full_count = 0
-        self._full_said_at = None
+        self._quarantine = Quarantine(jail, self._tell)
+        self._quarantine.use(self._settings, self._ruleset, self._nft)
 
     # --- what fail2ban calls ---
 
@@ -1290,7 +1621,7 @@ class Action(ActionBase):
     @property
     def quarantine(self):
         """on, suspended while the kernel takes SYN cookies, or off."""
-        return "on" if self._is_armed else "suspended" if self._is_suspended else "off"
+        return self._quarantine.state
 
     # --- notes of what is wanted, under the lock ---
 
@@ -1327,7 +1658,7 @@ class Action(ActionBase):
 
     def _begin(self):
         # What a killed server left goes on blocking until fail2ban has restored its bans.
-        if self._nft.describe_chains([self._ruleset.chain]) is not None:
+        if self._ruleset.chain in self._nft.look_at_chains():
             self._settling_until = time.monotonic() + LONGEST_SETTLING_SECONDS
             self._last_change_at = time.monotonic()
 
@@ -1357,8 +1688,10 @@ class Action(ActionBase):
                 # Whatever it is that does not fit, the whole of it is made anew; if that fails, too, it is said.
                 self._rebuild()
                 self._say_rebuilt()
-        self._keep_quarantine()
         self._ban_log.write()
+        # In the middle of a reload fail2ban has neither ignoreip nor the rest.
+        if not self._jail.idle:
+            self._quarantine.keep(self._allowed.lack())
 
     def _gather(self):
         """Waits for the rest of a burst."""
@@ -1381,6 +1714,7 @@ class Action(ActionBase):
                 self._members.setdefault(self._ruleset.network(address), set()).add(address)
         self._build_wanted = True
         self._nft = Nft(settings.nft)
+        self._quarantine.use(settings, self._ruleset, self._nft)
         if (before.log, before.sensor) != (settings.log, settings.sensor):
             self._ban_log.close()
             self._ban_log = self._open_ban_log()
@@ -1402,9 +1736,12 @@ class Action(ActionBase):
         if self._build_wanted or (now < self._next_check_at and not wanted):
             return
         now = time.monotonic()
-        if not self._nft.is_unchanged() and self._nft.describe_chains(self._ruleset.chains) != self._chain_text:
-            self._rebuild()
-            self._say_rebuilt()
+        if not self._nft.is_unchanged():
+            chains = self._nft.look_at_chains()
+            self._quarantine.check(chains)
+            if chains.get(self._ruleset.chain) != self._chain_text:
+                self._rebuild()
+                self._say_rebuilt()
         # Where others change rules all the time, looking must not take all the time.
         self._next_check_at = now + max(TICK_SECONDS, 20 * (time.monotonic() - now))
 
@@ -1452,58 +1789,20 @@ class Action(ActionBase):
         self._build_wanted = True
         self._chain_text = None
         self._look_at_allowed()
-        self._probe_quarantine()
         elements = self._allowed.elements
         outdated = list(self._outdated)
         removal = "".join(ruleset.remove() for ruleset in outdated)
+        self._quarantine.doubt()
         self._commit(lambda: [removal] + self._ruleset.build(elements, keep_bans=self._settling_until is not None))
+        self._quarantine.end()
         self._elements = elements
         del self._outdated[:len(outdated)]
         for table in {ruleset.table for ruleset in outdated} - {self._ruleset.table}:
             self._delete_table_if_empty(table)
-        self._chain_text = self._nft.describe_chains(self._ruleset.chains)
+        self._chain_text = self._nft.look_at_chains().get(self._ruleset.chain)
         if self._chain_text is None:
             raise NftError("chain %s was removed as soon as it was made" % self._ruleset.chain)
         self._build_wanted = False
-        self._next_arming_at = 0
-
-    def _probe_quarantine(self):
-        """Bans must not fail with what only the quarantine needs."""
-        self._ruleset.has_quarantine = self._settings.quarantine_seconds > 0
-        if not self._ruleset.has_quarantine:
-            self._no_quarantine = None
-            return
-        try:
-            self._nft.check(self._ruleset.probe())
-        except NftError as error:
-            self._ruleset.has_quarantine = False
-            self._is_armed = False
-            if self._no_quarantine is None:
-                self._tell("error", "no quarantine: %s; bans work without it. It needs nft 0.9.8 and a kernel with "
-                           "nft_socket; quarantine=0 switches it off", error)
-            self._no_quarantine = str(error)
-        else:
-            if self._no_quarantine is not None:
-                self._tell("notice", "the quarantine works now")
-            self._no_quarantine = None
-
-    def _keep_quarantine(self):
-        """Lets the kernel go on quarantining, or not while handshakes may be guessed."""
-        if not self._ruleset.has_quarantine:
-            self._is_armed = self._is_suspended = False
-            return
-        doubtful = self._cookies.look()
-        if doubtful and not self._is_suspended:
-            self._nft.apply(self._ruleset.disarm())
-            self._tell("warning", "SYN cookies are in use, which can be guessed: the quarantine is suspended, bans are not")
-            self._is_armed, self._is_suspended, self._next_arming_at = False, True, 0
-        elif doubtful is False and time.monotonic() >= self._next_arming_at:
-            printed = self._nft.apply(self._ruleset.arm())
-            if self._is_suspended:
-                self._tell("notice", "no SYN cookies any more: the quarantine is in force again")
-            self._is_armed, self._is_suspended = True, False
-            self._next_arming_at = time.monotonic() + REARM_SECONDS
-            self._say_full(printed)
 
     def _commit(self, build=None):
         """Brings what changed to the kernel, then says it; on failure nothing is forgotten.
@@ -1521,6 +1820,7 @@ class Action(ActionBase):
             ends = {network: self._end_of(network) for network in networks}
             bans = {address: self._bans.get(address) for address in changed}
         try:
+            self._exempt(bans, ends)
             self._apply([] if build is None else build(), ends)
         except BaseException:
             with self._condition:
@@ -1530,8 +1830,23 @@ class Action(ActionBase):
             # What they were until now has ended, and each is said anew.
             self._say(dict.fromkeys(self._said, "mode"), {})
             self._said_mode = self._settings.mode
+        now = time.time()
+        self._quarantine.note_blocked(self._ruleset.network(address) for address, ban in bans.items()
+                                      if ban is not None and is_running(ban.end, now))
         self._say(changed, bans)
         self._recover()
+
+    def _exempt(self, bans, ends):
+        """Whoever was quarantined and then banned must not be in the quarantine still when he is let go."""
+        now = time.time()
+        networks = set()
+        for address, ban in bans.items():
+            if ban is None or not is_running(ban.end, now):
+                network = self._ruleset.network(address)
+                # Of a ban that never got into the kernel it is not known how old it is.
+                is_new = address not in self._said or self._quarantine.was_blocked_of_late(network)
+                networks.update([network] if is_new and not is_running(ends[network], now) else [])
+        self._quarantine.exempt(list(networks))
 
     def _apply(self, first, ends):
         now = time.time()
@@ -1626,15 +1941,6 @@ class Action(ActionBase):
     def _say_rebuilt(self):
         self._logSys.warning("[%s] the rules of chain %s were not as they had been left; they are there again, with %d "
                              "addresses", self._jail.name, self._ruleset.chain, len(self._said))
-
-    def _say_full(self, printed):
-        """From what `arm` has printed."""
-        count = int(re.search(r"packets (\d+)", printed).group(1))
-        now, rose = time.monotonic(), count > self._full_count
-        self._full_count = count
-        if rose and (self._full_said_at is None or now - self._full_said_at > LEAST_SECONDS_BETWEEN_FULL):
-            self._full_said_at = now
-            self._tell("error", "the quarantine is full with %d addresses; others wait for their ban", MOST_QUARANTINED)
 
     def _say_refused(self):
         if self._refused > 0:

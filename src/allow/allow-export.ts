@@ -8,9 +8,17 @@ import { formatRanges } from '../format/ports.ts';
 /** The file in which fail2ban's action finds the allow list, so that nothing of it need be written twice. */
 export interface AllowExport {
   /** Writes the list into a file, whole or not at all; a list that comes meanwhile follows. */
-  write(path: string, networks: Iterable<AllowedNetwork>): void;
+  write(path: string, networks: Iterable<AllowedNetwork>, more?: QuarantineNeeds): void;
   /** Gives up what is not written yet. */
   close(): void;
+}
+
+/** What the kernel's quarantine, which asks nobody, needs to know beside the list. */
+export interface QuarantineNeeds {
+  /** Sources whose connections may be withheld: never quarantined, though they may be banned. */
+  readonly spared?: Iterable<AllowedNetwork>;
+  /** Whether there is more on the list than is known yet. */
+  readonly incomplete?: boolean;
 }
 
 export interface AllowExportOptions {
@@ -32,15 +40,15 @@ export function allowExportPath(logPath: string): string {
 }
 
 export function createAllowExport({ onTrouble, onRecovery }: AllowExportOptions): AllowExport {
-  let waiting: { path: string; networks: readonly AllowedNetwork[] } | undefined;
+  let waiting: ExportedList | undefined;
   let writing = false;
   let failing: string | undefined;
   let closed = false;
   let retryTimer: NodeJS.Timeout | undefined;
 
   return {
-    write(path, networks) {
-      waiting = { path, networks: [...networks] };
+    write(path, networks, { spared = [], incomplete = false } = {}) {
+      waiting = { path, networks: [...networks], spared: [...spared], incomplete };
       clearTimeout(retryTimer);
       if (!writing) void writeWaiting();
     },
@@ -67,9 +75,10 @@ export function createAllowExport({ onTrouble, onRecovery }: AllowExportOptions)
   }
 
   /** Whether it is written. */
-  async function writeList({ path, networks }: NonNullable<typeof waiting>): Promise<boolean> {
+  async function writeList(list: ExportedList): Promise<boolean> {
+    const { path } = list;
     try {
-      await replaceFile(path, networks, () => closed);
+      await replaceFile(list, () => closed);
     } catch (error) {
       if (failing !== path && !closed) onTrouble(path, error);
       failing = path;
@@ -81,18 +90,22 @@ export function createAllowExport({ onTrouble, onRecovery }: AllowExportOptions)
   }
 }
 
+interface ExportedList {
+  readonly path: string;
+  readonly networks: readonly AllowedNetwork[];
+  readonly spared: readonly AllowedNetwork[];
+  readonly incomplete: boolean;
+}
+
 /** Through a file of another name, so that nobody ever reads half a list. */
-async function replaceFile(
-  path: string,
-  networks: Iterable<AllowedNetwork>,
-  isGivenUp: () => boolean,
-): Promise<void> {
+async function replaceFile(list: ExportedList, isGivenUp: () => boolean): Promise<void> {
+  const { path } = list;
   const temporary = `${path}.new`;
   await unlink(temporary).catch(() => {});
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL;
   const file = await open(temporary, flags, 0o640);
   try {
-    await writeEntries(file, networks, isGivenUp);
+    await writeEntries(file, list, isGivenUp);
     await file.sync();
     if (isGivenUp()) throw new Error('given up');
     await rename(temporary, path);
@@ -106,16 +119,18 @@ async function replaceFile(
 
 async function writeEntries(
   file: FileHandle,
-  networks: Iterable<AllowedNetwork>,
+  { networks, spared, incomplete }: ExportedList,
   isGivenUp: () => boolean,
 ): Promise<void> {
   const now = Date.now();
-  let text = `{"version":${VERSION},"time":"${new Date(now).toISOString()}","entries":[`;
+  const more = incomplete ? '"incomplete":true,' : '';
+  let text = `{"version":${VERSION},"time":"${new Date(now).toISOString()}",${more}"entries":[`;
   let separator = '\n';
   let count = 0;
-  for (const allowed of networks) {
+  const spareds = new Set(spared);
+  for (const allowed of [...networks, ...spareds]) {
     if (allowed.until !== undefined && allowed.until <= now) continue;
-    text += separator + entryText(allowed);
+    text += separator + entryText(allowed, spareds.has(allowed));
     separator = ',\n';
     count += 1;
     if (count % ENTRIES_PER_TURN !== 0) continue;
@@ -126,10 +141,11 @@ async function writeEntries(
   await file.appendFile(`${text}\n]}\n`);
 }
 
-function entryText({ source, network, ports, until }: AllowedNetwork): string {
+function entryText({ source, network, ports, until }: AllowedNetwork, isSpared: boolean): string {
   return JSON.stringify({
     by: source,
     net: network.text,
+    only: isSpared ? 'quarantine' : undefined,
     ports: ports === undefined ? undefined : formatRanges(ports),
     until: until === undefined ? undefined : until / 1000,
   });

@@ -5,7 +5,7 @@ export interface HostNamesOptions {
   readonly resolve: (name: string, signal: AbortSignal) => Promise<Resolution>;
   /** Addresses that names had when they were last resolved, as from before a restart. */
   readonly known: ReadonlyMap<string, readonly string[]>;
-  /** Called when the addresses of a name have changed. */
+  /** Called when the addresses of a name have changed, or are known for the first time. */
   readonly onChange: () => void;
   readonly onTrouble: (message: string) => void;
   readonly onRecovery: (message: string) => void;
@@ -17,6 +17,8 @@ export interface HostNames {
   use(names: Iterable<string>): void;
   /** In canonical text; of a name that does not resolve now, those that it had. */
   addressesOf(name: string): readonly string[];
+  /** Whether each name had an answer, now or before a restart. */
+  readonly areKnown: boolean;
   close(): void;
 }
 
@@ -28,6 +30,7 @@ interface Name {
   asking: boolean;
   failing: boolean;
   hasTooMany: boolean;
+  isKnown: boolean;
 }
 
 const MOST_QUESTIONS = 8;
@@ -48,6 +51,9 @@ export function createHostNames(options: HostNamesOptions): HostNames {
     addressesOf: (name) => {
       const { ipv4 = [], ipv6 = [] } = names.get(name.toLowerCase()) ?? {};
       return [...ipv4, ...ipv6];
+    },
+    get areKnown() {
+      return [...names.values()].every(({ isKnown }) => isKnown);
     },
     close,
   };
@@ -116,7 +122,9 @@ export function createHostNames(options: HostNamesOptions): HostNames {
     // without an answer for one of the families, what was known of it stays
     name.ipv4 = (ipv4 ?? name.ipv4).toSorted();
     name.ipv6 = (ipv6 ?? name.ipv6).toSorted();
-    if ([...name.ipv4, ...name.ipv6].join() !== before) onChange();
+    const wasKnown = name.isKnown;
+    name.isKnown ||= ipv4 !== undefined && ipv6 !== undefined;
+    if ([...name.ipv4, ...name.ipv6].join() !== before || name.isKnown !== wasKnown) onChange();
   }
 }
 
@@ -130,6 +138,7 @@ function newName(text: string, addresses: readonly string[]): Name {
     asking: false,
     failing: false,
     hasTooMany: false,
+    isKnown: addresses.length > 0,
   };
 }
 

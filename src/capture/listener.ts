@@ -3,7 +3,7 @@ import * as c from '../native/constants.ts';
 import type { Native } from '../native/native.ts';
 import { type InheritedSocket, setNonBlocking } from './inherited-socket.ts';
 import { encodeSocketAddress } from './socket-address.ts';
-import { setMark } from './socket-mark.ts';
+import { NO_MARK, setMark } from './socket-mark.ts';
 import { makeTransparent } from './transparency.ts';
 
 /** One address and port to listen on, and the decoy it belongs to. */
@@ -49,8 +49,6 @@ export class ListenError extends Error {
 
 // the kernel lowers it to net.core.somaxconn, so that is where an admin sets the bound
 const BACKLOG = 65_535;
-
-const NO_MARK = 0;
 
 /** A reload may give another decoy's behaviour and mark to a listener that stays. */
 export function changeEndpoint(native: Native, listener: Listener, endpoint: Endpoint): void {

@@ -9,6 +9,7 @@ import {
   openOtherFamily,
   useInheritedSocket,
 } from './listener.ts';
+import { NO_MARK, setMark } from './socket-mark.ts';
 import type { SocketPool } from './socket-pool.ts';
 
 /** Some endpoints could not be listened on; those that could be are closed again. */
@@ -31,6 +32,10 @@ export interface Listeners {
   replace(endpoints: readonly Endpoint[]): void;
   /** Whether a listener bears no mark that should. */
   readonly lacksMark: boolean;
+  /** Whether an inherited socket bears a mark that it should not, from an earlier time. */
+  readonly keepsMark: boolean;
+  /** Whoever opened the inherited sockets keeps them open: at the end they are nobody's decoys. */
+  unmarkInherited(): void;
 }
 
 /** @param pool sockets that an endpoint is listened on with, before one is opened for it */
@@ -43,6 +48,14 @@ export function createListeners(native: Native, acceptor: Acceptor, pool: Socket
       return [...open.values()]
         .flat()
         .some(({ endpoint, isMarked }) => !isMarked && endpoint.mark !== undefined);
+    },
+    get keepsMark() {
+      const isKept = ({ endpoint, isMarked }: Listener) => !isMarked && endpoint.mark === undefined;
+      return pool.keepsMark || [...open.values()].flat().some(isKept);
+    },
+    unmarkInherited() {
+      for (const { fd, inherited } of [...open.values()].flat())
+        if (inherited !== undefined) setMark(native, fd, NO_MARK);
     },
   };
 
@@ -152,7 +165,7 @@ export function createListeners(native: Native, acceptor: Acceptor, pool: Socket
   }
 }
 
-const NO_POOL: SocketPool = { take: () => [], giveBack: () => {}, quiet: () => {} };
+const NO_POOL: SocketPool = { take: () => [], giveBack: () => {}, quiet: () => {}, keepsMark: false };
 
 // who has the wrong address on 1,000 ports need not read it 1,000 times
 const MAX_ERRORS = 10;

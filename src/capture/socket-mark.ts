@@ -1,9 +1,18 @@
+import { release } from 'node:os';
 import * as c from '../native/constants.ts';
 import type { Native } from '../native/native.ts';
 
+export const NO_MARK = 0;
+
+/** The capability that a mark needs: since Linux 5.17 CAP_NET_RAW is enough. */
+export function markCapability(linux = release()): 'CAP_NET_RAW' | 'CAP_NET_ADMIN' {
+  const [major = 0, minor = 0] = linux.split('.').map((part) => Number.parseInt(part, 10));
+  return major > 5 || (major === 5 && minor >= 17) ? 'CAP_NET_RAW' : 'CAP_NET_ADMIN';
+}
+
 /**
  * Gives a socket the mark by which nftables knows it, and what it accepts from now on; 0 takes it away.
- * @returns whether it has it: without CAP_NET_RAW (Linux 5.17) or CAP_NET_ADMIN it keeps what it had
+ * @returns whether it has it: without the capability it keeps what it had
  */
 export function setMark(native: Native, fd: number, mark: number): boolean {
   if (markOf(native, fd) === mark) return true;

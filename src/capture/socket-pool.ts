@@ -3,7 +3,7 @@ import type { Native } from '../native/native.ts';
 import { type InheritedSocket, readInheritedSocket, setNonBlocking } from './inherited-socket.ts';
 import type { Endpoint } from './listener.ts';
 import { SOCKET_ADDRESS_LENGTH } from './socket-address.ts';
-import { setMark } from './socket-mark.ts';
+import { NO_MARK, setMark } from './socket-mark.ts';
 
 /** Inherited sockets that no listener uses. */
 export interface SocketPool {
@@ -12,6 +12,8 @@ export interface SocketPool {
   giveBack(socket: InheritedSocket): void;
   /** Keeps peers from those that are here now, as far as it can be done: whoever opened them has them open still. */
   quiet(): void;
+  /** Whether one that is here now bears a mark, which could not be taken from it. */
+  readonly keepsMark: boolean;
 }
 
 export interface SocketPoolOptions {
@@ -33,11 +35,19 @@ export function createSocketPool(options: SocketPoolOptions): SocketPool {
   const sockets = fds.map((fd) => readInheritedSocket(native, fd));
   const pool = new Map<number, InheritedSocket[]>();
   const quieted = new Set<InheritedSocket>();
+  const marked = new Set<InheritedSocket>();
   for (const socket of sockets) if (socket !== undefined) giveBack(socket);
   const unusable = fds.filter((_, index) => sockets[index] === undefined);
   if (unusable.length > 0) onUnusable(unusable);
 
-  return { take, giveBack, quiet };
+  return {
+    take,
+    giveBack,
+    quiet,
+    get keepsMark() {
+      return marked.size > 0;
+    },
+  };
 
   function take({ port, address, isTransparent }: Endpoint): InheritedSocket[] {
     // systemd's sockets are taken for ordinary ones
@@ -49,13 +59,14 @@ export function createSocketPool(options: SocketPoolOptions): SocketPool {
       port,
       idle.filter((socket) => !taken.includes(socket)),
     );
+    for (const socket of taken) marked.delete(socket);
     for (const socket of taken) if (quieted.delete(socket)) discardQueue(socket);
     return taken;
   }
 
   function giveBack(socket: InheritedSocket): void {
     // who comes to a port that is no decoy has done nothing wrong
-    setMark(native, socket.fd, 0);
+    if (!setMark(native, socket.fd, NO_MARK)) marked.add(socket);
     pool.set(socket.port, [...(pool.get(socket.port) ?? []), socket]);
   }
 

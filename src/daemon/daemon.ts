@@ -1,6 +1,8 @@
+import { release } from 'node:os';
 import { getSystemErrorName } from 'node:util';
 import { createAcceptor } from '../capture/acceptor.ts';
 import { createListeners, ListenErrors } from '../capture/listeners.ts';
+import { markCapability } from '../capture/socket-mark.ts';
 import type { Configuration } from '../configuration/configuration.ts';
 import { portCount } from '../configuration/decoy-ports.ts';
 import { UserError } from '../errors.ts';
@@ -60,7 +62,7 @@ export function startDaemon({ load, version, voice, native, socketFds, stdout }:
   /** Sinks of former configurations that still try to write what they took. */
   let leaving: Promise<unknown> = Promise.resolve();
   const recorder = createRecorder(sinks);
-  let isMarkMissed = false;
+  let saidOfMarks = '';
   let troubleSaidAt = Number.NEGATIVE_INFINITY;
   const acceptor = createAcceptor({ native, onConnections: (batch) => reception.receive(batch), onTrouble });
   const listeners = createListeners(native, acceptor, openSocketPool(native, socketFds, voice));
@@ -132,8 +134,11 @@ export function startDaemon({ load, version, voice, native, socketFds, stdout }:
     } catch (error) {
       throw error instanceof ListenErrors ? listenProblem(error.errors, socketFds.length > 0) : error;
     }
-    if (listeners.lacksMark && !isMarkMissed) tellMissingMark(voice);
-    isMarkMissed = listeners.lacksMark;
+    const { lacksMark, keepsMark } = listeners;
+    const problem = `${lacksMark} ${keepsMark}`;
+    if (problem !== saidOfMarks && lacksMark) tellMissingMark(voice);
+    if (problem !== saidOfMarks && keepsMark) tellKeptMark(voice);
+    saidOfMarks = problem;
     unusedPorts.tell(endpoints);
   }
 
@@ -205,6 +210,7 @@ export function startDaemon({ load, version, voice, native, socketFds, stdout }:
   async function stop(signal: string): Promise<0 | 1> {
     stopping = true;
     acceptor.close();
+    listeners.unmarkInherited();
     await opened.close();
     sources.close();
     throttling.close();
@@ -226,10 +232,22 @@ function without({ file, others }: OpenedSinks, kept: OpenedSinks): Sink[] {
 }
 
 function tellMissingMark(voice: Voice): void {
+  const capability = markCapability();
   voice.warning(
-    "the decoys' sockets bear no mark, so the kernel cannot quarantine who knocks until the ban: CAP_NET_RAW is missing",
+    `the decoys' sockets bear no mark, so the kernel cannot quarantine who knocks until the ban: ${capability} is missing`,
   );
-  voice.hint('AmbientCapabilities=CAP_NET_BIND_SERVICE CAP_NET_RAW for the service, or mark: off');
+  voice.hint(
+    capability === 'CAP_NET_RAW'
+      ? 'give the service AmbientCapabilities=CAP_NET_RAW and CapabilityBoundingSet=CAP_NET_RAW, or write mark: off'
+      : `write mark: off: this is Linux ${release()}, and before 5.17 a mark needs a right to change the whole network`,
+  );
+}
+
+function tellKeptMark(voice: Voice): void {
+  voice.warning(
+    `sockets from systemd bear a mark of an earlier time, by which the kernel may quarantine who knocks: ${markCapability()} is missing to take it away`,
+  );
+  voice.hint('systemctl restart honeyport.socket');
 }
 
 function counts(configuration: Configuration): { decoys: number; ports: number } {

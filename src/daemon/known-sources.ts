@@ -8,6 +8,7 @@ import type { Configuration } from '../configuration/configuration.ts';
 import { isErrnoException, messageOf } from '../errors.ts';
 import { createGuard, type Guard } from '../guard/guard.ts';
 import type { LoginSession } from '../native/native.ts';
+import { parseNetwork } from '../network.ts';
 import { resolveHostName } from '../resolve-host-name.ts';
 import type { Voice } from '../voice.ts';
 import { type Brake, createBrake } from '../withhold/brake.ts';
@@ -107,7 +108,10 @@ export function keepKnownSources(
   }
 
   function exportList(): void {
-    allowExport.write(allowExportPath(configuration.log.file.path), withGuardEnding(allowList.networks()));
+    allowExport.write(allowExportPath(configuration.log.file.path), withGuardEnding(allowList.networks()), {
+      spared: withGuardEnding(bridgesOf(guard)),
+      incomplete: !names.areKnown,
+    });
   }
 
   /** At once, and then each time that an entry ends. */
@@ -129,6 +133,16 @@ export function keepKnownSources(
     names.close();
     allowExport.close();
   }
+}
+
+/** Their connections are withheld, and the kernel cannot ask whether they are. */
+function bridgesOf(guard: Guard | undefined): AllowedNetwork[] {
+  return [...(guard?.findings.bridges ?? [])].flatMap((address) => {
+    const network = parseNetwork(address);
+    return 'expected' in network
+      ? []
+      : [{ source: 'guard:bridge', network, ports: undefined, until: undefined }];
+  });
 }
 
 /** Who was logged in when the listener ended must not stay allowed for ever. */

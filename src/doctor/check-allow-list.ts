@@ -47,6 +47,8 @@ interface Exported {
   readonly by: string;
   readonly net: string;
   readonly ports?: string;
+  /** For what it holds, where it is not for all. */
+  readonly only?: string;
   /** Seconds since the epoch. */
   readonly until?: number;
 }
@@ -180,7 +182,8 @@ function some(items: readonly string[]): string {
 async function kernelResults(host: Host, { entries }: List, facts: Fail2banFacts): Promise<Result[]> {
   const jails = facts.jails.filter(({ actions }) => actions?.includes('honeyport_nftables'));
   const nets = entries.filter(
-    ({ ports, until }) => ports === undefined && (until === undefined || until * 1000 > host.now),
+    ({ ports, only, until }) =>
+      ports === undefined && only === undefined && (until === undefined || until * 1000 > host.now),
   );
   const wanted = nets.flatMap(({ net }) => parsed(net));
   if (jails.length === 0 || wanted.length === 0) return [];

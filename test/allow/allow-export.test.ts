@@ -122,6 +122,24 @@ test('the file has each network with what it is limited to, one a line, and not 
   );
 });
 
+test('the file says whom the quarantine must spare, and that there is more than is known', async (context) => {
+  const path = exportIn(temporaryDirectory(context));
+  context.mock.method(Date, 'now', () => Date.UTC(2027, 0, 1, 12));
+  start(context).allowExport.write(path, [network('192.0.2.1')], {
+    spared: [network('172.18.0.1', 'guard:bridge')],
+    incomplete: true,
+  });
+  await until(() => contentOf(path) !== '', 'the export');
+  assert.equal(
+    readFileSync(path, 'utf8'),
+    `{"version":1,"time":"2027-01-01T12:00:00.000Z","incomplete":true,"entries":[
+{"by":"192.0.2.1","net":"192.0.2.1/32"},
+{"by":"guard:bridge","net":"172.18.0.1/32","only":"quarantine"}
+]}
+`,
+  );
+});
+
 test('an empty list, and lists of just as many entries as are written at a time, are whole documents', async (context) => {
   const directory = temporaryDirectory(context);
   const { allowExport } = start(context);

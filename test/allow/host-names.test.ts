@@ -100,6 +100,25 @@ test('names are asked for at once, and stand for what the answer says', async (c
   assert.deepEqual(takeTold(), ['change', 'change']);
 });
 
+test('names are known once each had an answer for both families, which is told although it has no address', async (context) => {
+  const { names, takeQuestions, takeTold, pass } = startHostNames(context, { 'old.example': ['192.0.2.9'] });
+  assert.equal(names.areKnown, true, 'no name');
+  names.use(['old.example']);
+  assert.equal(names.areKnown, true, 'known from before');
+  names.use(['old.example', 'a.example', 'b.example']);
+  assert.equal(names.areKnown, false);
+  const [, a, b] = takeQuestions();
+  await a!.answer({ ipv4: ['192.0.2.1'], ipv6: undefined });
+  await b!.answer({});
+  assert.deepEqual(takeTold(), ['change', 'change']);
+  assert.equal(names.areKnown, false, 'half of one');
+  await pass(MINUTE_MS);
+  const [again] = takeQuestions().filter(({ name }) => name === 'a.example');
+  await again!.answer({ ipv4: ['192.0.2.1'], ipv6: [] });
+  assert.deepEqual(takeTold(), ['change']);
+  assert.equal(names.areKnown, true);
+});
+
 test('the same name in other letters is asked for once', (context) => {
   const { names, asked } = startHostNames(context);
   names.use(['a.example', 'A.EXAMPLE', 'a.example']);

@@ -64,6 +64,9 @@ function makeList(context: TestContext, entries: readonly string[] = ENTRIES) {
 test('a list that is in step, trusted and in the kernel is fine', async (context) => {
   const { list, look } = makeList(context);
   assert.equal(await look(), `ok: ${list} has 6 entries, written 5 s ago, as the configuration`);
+  // of whom only the quarantine must spare, the kernel's list of whom not to block has nothing
+  const spared = '{"by":"guard:bridge","net":"172.18.0.1/32","only":"quarantine"}';
+  assert.match(await makeList(context, [...ENTRIES, spared]).look(), /^ok: \S+ has 7 entries/);
 });
 
 const FILES: readonly [string, (list: string) => void, RegExp][] = [

@@ -557,6 +557,11 @@ test('a list that is missing or wrong is said once, and the last good one stays'
       /entry 2: until: .* got soon/,
       () => replace(stage, entry('{"by":"a","net":"1.2.3.4/32","until":"soon"}')),
     ],
+    [
+      'only for what nobody knows',
+      /entry 2: only: expected quarantine, got bans/,
+      () => replace(stage, entry('{"by":"a","net":"1.2.3.4/32","only":"bans"}')),
+    ],
     ['no by', /entry 2: by: /, () => replace(stage, entry('{"net":"1.2.3.4/32"}'))],
     ['no object', /entry 2: expected an object/, () => replace(stage, entry('[[[['))],
     [

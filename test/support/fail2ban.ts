@@ -229,6 +229,7 @@ export async function startFail2ban(options: Fail2banOptions): Promise<Fail2ban>
       await waitFor(
         () =>
           ruleset()
+            .replaceAll(QUARANTINE_SETS, '')
             .split(/[\s,{}]+/)
             .includes(address),
         bound(`${address} in nftables`),
@@ -236,6 +237,9 @@ export async function startFail2ban(options: Fail2banOptions): Promise<Fail2ban>
     },
   };
 }
+
+/** Who is in these is not banned, or not yet. */
+const QUARANTINE_SETS = /^\tset (?:quarantine|handshakes|unbanned|spared)_.*?^\t\}$/gms;
 
 /** A server's own files beside it, and the given jails. */
 function settings(directory: string, jails: string): Record<string, string> {
