@@ -473,13 +473,14 @@ class QuarantineRuleset:
         for version in (4, 6):
             ends = "%s saddr . tcp sport . tcp dport" % keyword(version)
             handshakes, quarantine = ("%s_ipv%d.%s" % (name, version, jail) for name in ("handshakes", "quarantine"))
+            # Of who is in quarantine as well: by it the rest of his handshake is let through.
+            rules.append("%s update @%s { %s timeout %ds } return" % (opens, handshakes, ends, HANDSHAKE_SECONDS))
             for condition, source in self._sources(version):
                 rules.append("%s%s @%s return" % (condition, source, quarantine))
                 rules.append("%s %s%s @%s update @%s { %s timeout %ds } return" % (
                     follows, condition, ends, handshakes, quarantine, source, seconds))
             # Only who found no place gets past an update.
             rules.append("%s %s @%s %s" % (follows, ends, handshakes, full))
-            rules.append("%s update @%s { %s timeout %ds } return" % (opens, handshakes, ends, HANDSHAKE_SECONDS))
         return rules + ["%s %s" % (opens, full)]
 
     def _quarantine_rules(self):
@@ -491,10 +492,14 @@ class QuarantineRuleset:
         return rules
 
     def _quarantined_rules(self):
-        # A connection to a decoy ends in order, and the next knock is seen. What is forwarded may meet a listener's
-        # port and mark, too: it goes to another host, unless tproxy gave it to us.
-        decoy = ["meta l4proto tcp %s socket mark %d return" % (condition, self._settings.mark)
-                 for condition in ("fib daddr type local", "socket transparent 1")]
+        # A connection to a decoy ends in order, and the next knock is seen: its SYN and what follows the handshake by the
+        # mark, and between them, when there is no socket that bears one, by the SYN. What is forwarded may meet a
+        # listener's port and mark, too: it goes to another host, unless tproxy gave it to us.
+        known = ["socket mark %d" % self._settings.mark]
+        known += ["%s saddr . tcp sport . tcp dport @handshakes_ipv%d.%s" % (
+            keyword(version), version, self._ruleset.jail) for version in (4, 6)]
+        decoy = ["meta l4proto tcp %s %s return" % (condition, sign)
+                 for condition in ("fib daddr type local", "socket transparent 1") for sign in known]
         return [NEIGHBOURS_RULE] + self._exempt_rules() + decoy + [
             "counter%s" % verdict for verdict in self._ruleset.verdicts()]
 

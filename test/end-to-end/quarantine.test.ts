@@ -13,6 +13,7 @@ import {
   MARK,
   members,
   OF_ONE_ADDRESS,
+  type QuarantineStage,
   setQuarantineStage,
 } from '../support/quarantine-stage.ts';
 import { waitFor } from '../support/wait.ts';
@@ -67,6 +68,11 @@ for (const release of RELEASES) {
   });
 }
 
+/** A peer believes in a connection as soon as its SYN is answered; the listener has it when the handshake is complete. */
+function knocksOf({ honeyport }: QuarantineStage, source: string): number {
+  return honeyport.lines().filter((line) => line.includes(`: connect src=${source} `)).length;
+}
+
 test('nmap -sT is quarantined by its first port that is a decoy', async (context) => {
   const stage = await setQuarantineStage(context);
   const source = '198.18.0.1';
@@ -94,6 +100,10 @@ test('without a ban the quarantine ends after its time, and decoys stay reachabl
   const stage = await setQuarantineStage(context, { options: ', quarantine=3' });
   for (const source of ['198.18.0.1', '2001:db8:5::1']) {
     assert.equal(stage.knockAndTry(source), 'timeout open', source);
+    await waitFor(() => knocksOf(stage, source) === 2, {
+      deadlineMs: DEADLINE_MS,
+      what: 'the line of the knock from within the quarantine',
+    });
     await stage.waitForOpen(source);
   }
 });
@@ -206,6 +216,11 @@ test('a peer in quarantine reaches a redirected decoy and one that tproxy serves
       if (!source.includes(':')) assert.equal(await stage.reach(source, proxied, DARK), 'open', source);
       for (const other of [redirected, proxied, DECOY])
         assert.equal(await stage.reach(source, other), 'open', `${source} to ${other}`);
+      // what goes to the redirected port, and to the decoy itself; the other one is not the listener's
+      await waitFor(() => knocksOf(stage, source) === (decoy === redirected ? 4 : 2), {
+        deadlineMs: DEADLINE_MS,
+        what: () => `the lines of ${source} in\n${stage.honeyport.lines().join('\n')}`,
+      });
       const to = source.includes(':') ? behind.ipv6 : behind.ipv4;
       for (const port of [SERVICE, DECOY])
         assert.equal(await stage.reach(source, port, to), 'timeout', `${source} to ${to} ${port}`);

@@ -50,6 +50,8 @@ export interface QuarantineStageOptions extends JailOptions {
   readonly bans?: boolean;
   /** Lines of the listener's configuration; DIR in them stands for its directory. */
   readonly config?: string;
+  /** Further decoys, each as `{ ports: 23 }`. */
+  readonly decoys?: readonly string[];
   /** Put before the listener; DIR as above. */
   readonly wrapper?: readonly string[];
   /** Values of the action's constants, in a copy of it. */
@@ -76,7 +78,7 @@ export async function setQuarantineStage(
   context: TestContext,
   wanted: QuarantineStageOptions = {},
 ): Promise<QuarantineStage> {
-  const { release = 'host', bans = false, config = '', wrapper = [], prepare } = wanted;
+  const { release = 'host', bans = false, config = '', decoys = [], wrapper = [], prepare } = wanted;
   const cleanUp = cleanUpAfter(context);
   const dir = temporaryDirectory();
   cleanUp(() => rmSync(dir, { recursive: true, force: true }));
@@ -86,7 +88,7 @@ export async function setQuarantineStage(
   await prepare?.({ network, dir });
   const { namespace } = network.sensor;
   const honeyport = await startHoneyport({
-    config: configuration(network, config.replaceAll('DIR', dir)),
+    config: configuration(network, decoys, config.replaceAll('DIR', dir)),
     namespace,
     dir,
     wrapper: wrapper.map((part) => part.replaceAll('DIR', dir)),
@@ -140,7 +142,7 @@ export async function setQuarantineStage(
   return stage;
 }
 
-function configuration({ sensor }: Network, more: string): string {
+function configuration({ sensor }: Network, decoys: readonly string[], more: string): string {
   return `sensor: web-1
 decoys:
   - { name: all, ports: ${DECOY} }
@@ -148,7 +150,7 @@ decoys:
   - { name: one, ports: ${OF_ONE_ADDRESS}, address: ${sensor.ipv4} }
   - { name: one6, ports: ${OF_ONE_ADDRESS}, address: "${sensor.ipv6}" }
   - { name: holding, ports: ${HOLDING}, capture: 100, hold: 1h }
-log: { file: { path: LOG }, console: off }
+${decoys.map((decoy) => `  - ${decoy}\n`).join('')}log: { file: { path: LOG }, console: off }
 ${more}
 `;
 }
