@@ -111,11 +111,11 @@ function adviceForUnused({ family, table, name, hook, rules }: Chain): string {
   const isUfw = rules.some((rule) => /jump ufw6?-/.test(rule));
   const program = family === 'ip6' ? 'ip6tables' : 'iptables';
   if (isUfw || (family !== 'inet' && name === name.toUpperCase())) {
-    const line = `-A ufw${family === 'ip6' ? '6' : ''}-before-input -p tcp -m socket --transparent -j ACCEPT`;
+    const line = `-A ufw${family === 'ip6' ? '6' : ''}-before-input -p tcp -m socket --transparent --nowildcard -j ACCEPT`;
     const file = `/etc/ufw/before${family === 'ip6' ? '6' : ''}.rules`;
     return isUfw
       ? `write into ${file}, before COMMIT: ${line}; then: ufw reload`
-      : `${program} -I ${name} -p tcp -m socket --transparent -j ACCEPT`;
+      : `${program} -I ${name} -p tcp -m socket --transparent --nowildcard -j ACCEPT`;
   }
   return hook === 'input'
     ? `nft insert rule ${family} ${table} ${name} meta l4proto tcp socket transparent 1 accept`

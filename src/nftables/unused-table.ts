@@ -91,6 +91,10 @@ function rememberedLines(remembered: UnusedRules['remembered']): string[] {
 /** The comments name modules, because all that nft says where one is missing is the rule. */
 function preroutingRules({ port, mark, except, tracksConnections }: UnusedRules): string[] {
   const notOurs = mark === undefined ? '' : ` socket mark != 0x${mark.toString(16)}`;
+  // of others, as proxies have them, or to which others' rules have handed the packet over
+  const others = `tcp dport != ${port} socket transparent 1${notOurs}`;
+  // without a mark a connection of the listener's own cannot be told from a listening socket of one address
+  const contacted = mark === undefined ? `${others} socket wildcard 1` : others;
   return [
     'iif lo accept comment "this host with itself: what is refused stays refused"',
     'meta l4proto != tcp accept comment "not TCP"',
@@ -102,6 +106,8 @@ function preroutingRules({ port, mark, except, tracksConnections }: UnusedRules)
     'fib daddr type != local accept comment "forwarded, or published by DNAT (needs nft_fib)"',
     `${SYN} socket transparent 0${notOurs} update @inuse { tcp dport } comment "a service is contacted: its port is in use for a day (needs nft_socket)"`,
     'meta l4proto tcp socket transparent 0 accept comment "a service, or a connection, owns this packet"',
+    `${SYN} ${contacted} update @inuse { tcp dport } comment "a transparent service is contacted: its port is in use for a day"`,
+    `${others} accept comment "a transparent service, or a connection, owns this packet"`,
     ...(except.length === 0 ? [] : [`tcp dport { ${rangesOf(except)} } accept comment "except"`]),
     ...USED.map((set) => `tcp dport @${set} accept comment "a service that is away keeps its port"`),
     `meta l4proto tcp tproxy to :${port} accept comment "nobody uses this port: the listener has it (needs nft_tproxy)"`,

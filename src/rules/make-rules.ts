@@ -7,7 +7,7 @@ import { exceptedPorts } from '../nftables/excepted-ports.ts';
 import { UNUSED_TABLE_REMOVAL, unusedTableScript } from '../nftables/unused-table.ts';
 import { readListeningSockets } from '../system/listening-sockets.ts';
 import { portsInUse } from './ports-in-use.ts';
-import { type Memory, rememberPorts } from './remembered-ports.ts';
+import { type InUse, type Memory, rememberPorts } from './remembered-ports.ts';
 import { requireSettledHost } from './uptime.ts';
 
 export interface MakeRulesOptions {
@@ -43,10 +43,10 @@ function rulesOf({ configuration, memory, proc = '/proc' }: MakeRulesOptions): M
   if (port === undefined || exceptions === undefined) return NO_RULES;
   requireSettledHost(proc);
   const inUse = portsInUse(readListeningSockets(proc), configuration);
-  const { remembered, problems } =
-    memory === undefined ? NO_MEMORY : rememberPorts(memory, inUse, Date.now());
+  const now = { ports: inUse, tracksConnections: areConnectionsTracked(proc) };
+  const { remembered, tracksConnections, problems } =
+    memory === undefined ? withoutMemory(now) : rememberPorts(memory, now, Date.now());
   const except = exceptedPorts(exceptions, proc);
-  const tracksConnections = areConnectionsTracked(proc);
   const script = unusedTableScript({
     port,
     mark: configuration.mark,
@@ -63,4 +63,6 @@ const NO_RULES: MadeRules = {
   warnings: ['no decoy has ports: unused, so these rules take away what was loaded'],
 };
 
-const NO_MEMORY: Partial<Memory> & Pick<Memory, 'problems'> = { problems: [] };
+function withoutMemory({ tracksConnections }: InUse): Omit<Memory, 'remembered'> & { remembered: undefined } {
+  return { remembered: undefined, tracksConnections, problems: [] };
+}

@@ -6,6 +6,8 @@ import { openStateFile, type StateFile } from '../system/state-file.ts';
 export interface Memory {
   /** Those that are not any more, with the seconds for which they still stay out, rising. */
   readonly remembered: ReadonlyMap<number, number>;
+  /** Whether this host tracks connections, or did within a day: one without traffic just now seems not to. */
+  readonly tracksConnections: boolean;
   /** Why less is remembered than should be. */
   readonly problems: readonly string[];
 }
@@ -14,44 +16,70 @@ export interface Memory {
 interface Content {
   readonly version: 1;
   readonly ports: Readonly<Record<string, number>>;
+  /** When connections were tracked last; missing where they never were. */
+  readonly tracked?: number;
+}
+
+/** What is in use at this moment. */
+export interface InUse {
+  readonly ports: readonly number[];
+  readonly tracksConnections: boolean;
 }
 
 /**
- * Notes in a file which ports are in use now, and tells which were within a day, also before a reboot. A file that
- * cannot be read is begun anew, and one that cannot be written is no reason to do without the rest.
+ * Notes in a file what is in use now, and tells what was within a day, also before a reboot. A file that cannot be read
+ * is begun anew, and one that cannot be written is no reason to do without the rest.
  */
-export function rememberPorts(path: string, inUse: readonly number[], nowMs: number): Memory {
+export function rememberPorts(path: string, { ports, tracksConnections }: InUse, nowMs: number): Memory {
   const now = Math.floor(nowMs / 1000);
   const file = openStateFile(path, { mode: 0o600 });
   const { before, problems } = readBefore(file);
-  const seen = new Map([...stillRemembered(before, now), ...inUse.map((port) => [port, now] as const)]);
+  const seen = new Map([...stillRemembered(before.ports, now), ...ports.map((port) => [port, now] as const)]);
   const sorted = [...seen].sort(([one], [other]) => one - other);
-  const current = new Set(inUse);
+  const current = new Set(ports);
+  const tracked = tracksConnections ? now : trackedBefore(before, now);
   const remembered = sorted.flatMap(([port, at]) =>
     current.has(port) ? [] : [[port, at + SECONDS_IN_USE - now] as const],
   );
-  return { remembered: new Map(remembered), problems: [...problems, ...write(file, sorted)] };
+  return {
+    remembered: new Map(remembered),
+    tracksConnections: tracked !== undefined,
+    problems: [...problems, ...write(file, sorted, tracked)],
+  };
 }
 
-function readBefore(file: StateFile): { before: Map<number, number>; problems: string[] } {
+interface Before {
+  readonly ports: ReadonlyMap<number, number>;
+  readonly tracked: number | undefined;
+}
+
+function readBefore(file: StateFile): { before: Before; problems: string[] } {
   try {
     return { before: timesOf(file), problems: [] };
   } catch (error) {
     return {
-      before: new Map(),
+      before: NOTHING,
       problems: [`ports that were in use are forgotten, the file is begun anew: ${messageOf(error)}`],
     };
   }
 }
 
-function timesOf(file: StateFile): Map<number, number> {
+const NOTHING: Before = { ports: new Map(), tracked: undefined };
+
+function timesOf(file: StateFile): Before {
   const value = file.read();
-  if (value === undefined) return new Map();
-  const { version, ports } = (value ?? {}) as Partial<Content>;
+  if (value === undefined) return NOTHING;
+  const { version, ports, tracked } = (value ?? {}) as Partial<Content>;
   const entries = version === 1 && ports instanceof Object ? Object.entries(ports) : undefined;
-  if (entries?.every(isPortWithTime) !== true)
+  if (entries?.every(isPortWithTime) !== true || !(tracked === undefined || Number.isSafeInteger(tracked)))
     throw new UserError(`${file.path}: expected ports with the times of their last use`);
-  return new Map(entries.map(([port, at]) => [Number(port), at]));
+  return { ports: new Map(entries.map(([port, at]) => [Number(port), at])), tracked };
+}
+
+function trackedBefore({ tracked }: Before, now: number): number | undefined {
+  if (tracked === undefined) return undefined;
+  const at = Math.min(tracked, now);
+  return now - at < SECONDS_IN_USE ? at : undefined;
 }
 
 function isPortWithTime([port, at]: [string, unknown]): boolean {
@@ -65,8 +93,13 @@ function stillRemembered(before: ReadonlyMap<number, number>, now: number): (rea
     .filter(([, at]) => now - at < SECONDS_IN_USE);
 }
 
-function write(file: StateFile, seen: readonly (readonly [number, number])[]): string[] {
-  const content: Content = { version: 1, ports: Object.fromEntries(seen) };
+function write(
+  file: StateFile,
+  seen: readonly (readonly [number, number])[],
+  tracked: number | undefined,
+): string[] {
+  const times = { version: 1, ports: Object.fromEntries(seen) } as const;
+  const content: Content = tracked === undefined ? times : { ...times, tracked };
   try {
     file.write(content);
     return [];

@@ -225,12 +225,12 @@ const FIREWALLS: readonly [string, string, RegExp][] = [
   [
     'ufw lets nothing in',
     ruleSet('ufw'),
-    /\| write into \/etc\/ufw\/before\.rules, before COMMIT: -A ufw-before-input -p tcp -m socket --transparent -j ACCEPT; then: ufw reload$/m,
+    /\| write into \/etc\/ufw\/before\.rules, before COMMIT: -A ufw-before-input -p tcp -m socket --transparent --nowildcard -j ACCEPT; then: ufw reload$/m,
   ],
   [
     'iptables lets nothing in',
     ruleSet('iptables'),
-    /\| iptables -I INPUT -p tcp -m socket --transparent -j ACCEPT$/m,
+    /\| iptables -I INPUT -p tcp -m socket --transparent --nowildcard -j ACCEPT$/m,
   ],
   ['firewalld lets nothing in', ruleSet('firewalld'), /\| firewalld has no word for it: /],
 ];

@@ -269,6 +269,72 @@ test('an input chain that drops lets decoys in, and nothing else, by their socke
   }
 });
 
+for (const mark of ['default', 'off']) {
+  const config = mark === 'off' ? 'mark: off\n' : '';
+
+  for (const family of FAMILIES) {
+    test(`mark: ${mark}, ${family}: a service whose socket is transparent, as a proxy's, has its port at once, and for a day after`, async (context) => {
+      const stage = await setUnusedStage(context, { config });
+      const { [family]: to } = stage.network.sensor;
+      const service = await stage.serve(HTTP, { isTransparent: true });
+      for (let time = 0; time < 3; time += 1) assert.equal(stage.meet(HTTP, { to }), 'served');
+      await service.kill();
+      assert.equal(stage.meet(HTTP, { to }), 'refused');
+      await stage.settle();
+      assert.deepEqual(stage.events(HTTP), []);
+    });
+
+    test(`mark: ${mark}, ${family}: ports that rules of others hand over to a service are not the decoy's, nor when it is away`, async (context) => {
+      const stage = await setUnusedStage(context, { config });
+      const { [family]: to } = stage.network.sensor;
+      stage.nft(`table inet others {
+  chain prerouting {
+    type filter hook prerouting priority mangle
+    tcp dport 5000-5999 meta l4proto tcp tproxy to :${HTTP}
+  }
+}
+`);
+      const service = await stage.serve(HTTP, { isTransparent: true });
+      for (const port of [5000, 5000, 5999]) assert.equal(stage.meet(port, { to }), 'served');
+      assert.equal(stage.meet(6000, { to }), 'open');
+      await service.kill();
+      for (const port of [5000, 5999]) assert.equal(stage.meet(port, { to }), 'refused');
+      await stage.settle();
+      for (const port of [5000, 5999]) assert.deepEqual(stage.events(port), []);
+    });
+  }
+
+  test(`mark: ${mark}: a SYN that comes again, as the answer was lost, does not make a port one that is in use`, async (context) => {
+    const stage = await setUnusedStage(context, { config });
+    const { network } = stage;
+    const lose = `table inet losing {
+  chain input {
+    type filter hook input priority filter
+    tcp sport ${NOBODY} tcp flags & (syn | ack) == (syn | ack) drop
+  }
+}
+`;
+    const nft = (input: string) => {
+      const { code, stderr } = network.run(network.attacker, [requireProgram('nft'), '-f', '-'], { input });
+      assert.equal(code, 0, stderr);
+    };
+    nft(lose);
+    assert.equal(stage.meet(NOBODY), 'timeout');
+    nft('delete table inet losing');
+    assert.equal(stage.meet(NOBODY), 'open');
+    await stage.settle();
+    assert.equal(stage.events(NOBODY).length, 1);
+  });
+}
+
+test('mark: off: a service whose socket is transparent has its port at once at one address, too', async (context) => {
+  const stage = await setUnusedStage(context, { config: 'mark: off\n' });
+  await stage.serve(HTTP, { isTransparent: true, address: stage.network.sensor.ipv4 });
+  for (let time = 0; time < 3; time += 1) assert.equal(stage.meet(HTTP), 'served');
+  await stage.settle();
+  assert.deepEqual(stage.events(HTTP), []);
+});
+
 test('when the listener is away, unused ports are closed as ever', async (context) => {
   const stage = await setUnusedStage(context);
   await stage.honeyport.stop();

@@ -34,6 +34,8 @@ test('what is no decoy is accepted first, and what is left is handed over', () =
     'fib daddr type != local accept',
     'tcp flags & (fin | syn | rst | ack) == syn socket transparent 0 socket mark != 0x686f6e65 update @inuse { tcp dport }',
     'meta l4proto tcp socket transparent 0 accept',
+    'tcp flags & (fin | syn | rst | ack) == syn tcp dport != 65535 socket transparent 1 socket mark != 0x686f6e65 update @inuse { tcp dport }',
+    'tcp dport != 65535 socket transparent 1 socket mark != 0x686f6e65 accept',
     'tcp dport { 80, 32768-60999 } accept',
     'tcp dport @inuse accept',
     'tcp dport @remembered accept',
@@ -59,14 +61,20 @@ test('each rule says what it is for, in no more than nft takes', () => {
   }
 });
 
-test('without a mark every socket that is not transparent is a service, and without exceptions none is made', () => {
+test('without a mark every socket that is not of the listener is a service, and without exceptions none is made', () => {
   const rules = matches(rulesOf({ mark: undefined, except: [] }, 'prerouting'));
   assert.ok(
     rules.includes(
       'tcp flags & (fin | syn | rst | ack) == syn socket transparent 0 update @inuse { tcp dport }',
     ),
   );
-  assert.equal(rules.length, 8);
+  assert.ok(
+    rules.includes(
+      'tcp flags & (fin | syn | rst | ack) == syn tcp dport != 65535 socket transparent 1 socket wildcard 1 update @inuse { tcp dport }',
+    ),
+  );
+  assert.ok(rules.includes('tcp dport != 65535 socket transparent 1 accept'));
+  assert.equal(rules.length, 10);
 });
 
 test("the listener's own port is closed to this host and where it is no decoy", () => {

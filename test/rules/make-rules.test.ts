@@ -55,6 +55,13 @@ test('DNAT is asked of only where connections are tracked already', (context) =>
     assert.doesNotMatch(make(proc).script, /\bct /);
 });
 
+test('with a memory, DNAT is asked of, too, where connections were tracked a while ago', (context) => {
+  const memory = join(temporaryDirectory(context), 'ports.json');
+  const script = (tracked: number) => make(procOf(context, { tracked }), undefined, memory).script;
+  assert.doesNotMatch(script(0), /\bct /);
+  for (const tracked of [1, 0]) assert.match(script(tracked), / ct status dnat /);
+});
+
 test('with a memory, what it remembers is in them', (context) => {
   const memory = join(temporaryDirectory(context), 'ports.json');
   make(procOf(context), undefined, memory);

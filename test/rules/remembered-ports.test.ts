@@ -14,7 +14,7 @@ function memory(context: TestContext): string {
 }
 
 function remembered(path: string, inUse: number[], nowMs: number): Record<string, number> {
-  const { remembered, problems } = rememberPorts(path, inUse, nowMs);
+  const { remembered, problems } = rememberPorts(path, { ports: inUse, tracksConnections: false }, nowMs);
   assert.deepEqual(problems, []);
   return Object.fromEntries(remembered);
 }
@@ -61,14 +61,18 @@ test('a file that is damaged is said, and begun anew', (context) => {
   ];
   for (const text of [...texts, ...contents.map(ports)]) {
     writeFileSync(path, text);
-    const { remembered, problems } = rememberPorts(path, [22], NOW);
+    const { remembered, problems } = rememberPorts(path, { ports: [22], tracksConnections: false }, NOW);
     assert.deepEqual([...remembered], []);
     assert.match(
       problems.join('\n'),
       /^ports that were in use are forgotten, the file is begun anew: \S+ports\.json: expected [^\n]*$/,
       text,
     );
-    assert.deepEqual(rememberPorts(path, [], NOW), { remembered: new Map([[22, DAY]]), problems: [] });
+    assert.deepEqual(rememberPorts(path, { ports: [], tracksConnections: false }, NOW), {
+      remembered: new Map([[22, DAY]]),
+      tracksConnections: false,
+      problems: [],
+    });
   }
 });
 
@@ -78,7 +82,7 @@ test('it is for nobody else to read, and no link is followed', (context) => {
   assert.equal(statSync(path).mode & 0o777, 0o600);
   const link = join(temporaryDirectory(context), 'link.json');
   symlinkSync(path, link);
-  const { remembered: ports, problems } = rememberPorts(link, [80], NOW);
+  const { remembered: ports, problems } = rememberPorts(link, { ports: [80], tracksConnections: false }, NOW);
   assert.deepEqual([...ports], []);
   assert.match(problems.join(), /got a symbolic link$/);
   assert.deepEqual(remembered(path, [], NOW), { 22: DAY });
@@ -90,7 +94,7 @@ test('where it cannot be written it is said, and what is known is used all the s
   remembered(path, [22], NOW);
   // in the place of what becomes the file
   mkdirSync(`${path}.new/full`, { recursive: true });
-  const { remembered: ports, problems } = rememberPorts(path, [80], NOW);
+  const { remembered: ports, problems } = rememberPorts(path, { ports: [80], tracksConnections: false }, NOW);
   assert.deepEqual([...ports], [[22, DAY]]);
   assert.match(
     problems.join(),
@@ -102,5 +106,15 @@ test('every port there is can be remembered', (context) => {
   const path = memory(context);
   const all = Array.from({ length: 65_535 }, (_, index) => index + 1);
   remembered(path, all, NOW);
-  assert.equal(rememberPorts(path, [], NOW).remembered.size, 65_535);
+  assert.equal(rememberPorts(path, { ports: [], tracksConnections: false }, NOW).remembered.size, 65_535);
+});
+
+test('a host that tracked connections within a day is one that does, and tells a day later no more', (context) => {
+  const path = join(temporaryDirectory(context), 'ports.json');
+  const tracks = (tracksConnections: boolean, nowMs: number) =>
+    rememberPorts(path, { ports: [], tracksConnections }, nowMs).tracksConnections;
+  assert.equal(tracks(false, NOW), false);
+  assert.equal(tracks(true, NOW), true);
+  assert.equal(tracks(false, NOW + 24 * HOUR_MS - 1000), true);
+  assert.equal(tracks(false, NOW + 24 * HOUR_MS), false);
 });

@@ -45,6 +45,8 @@ export interface UnusedStage {
 export interface ServeOptions {
   readonly at?: Host;
   readonly address?: string;
+  /** As proxies have it that take what rules of the kernel hand over. */
+  readonly isTransparent?: boolean;
 }
 
 export interface MeetOptions {
@@ -63,8 +65,9 @@ export async function startTcpService(
   at: Host,
   port: number,
   address: string,
+  isTransparent = false,
 ): Promise<Service> {
-  const argv = [requireProgram('python3'), '-c', SERVICE, address, `${port}`];
+  const argv = [requireProgram('python3'), '-c', SERVICE, address, `${port}`, isTransparent ? '1' : '0'];
   const child = network.spawn(at, argv, { stdio: ['ignore', 'pipe', 'inherit'] });
   let said = '';
   child.stdout!.setEncoding('utf8').on('data', (part: string) => {
@@ -111,7 +114,8 @@ ${config}`;
     nft: (input) => void inOrder(network.run(sensor, [requireProgram('nft'), '-f', '-'], { input })),
     load: (...args) => stage.nft(stage.script(...args)),
     ruleset: () => inOrder(network.run(sensor, [requireProgram('nft'), 'list', 'ruleset'])),
-    serve: (port, { at = sensor, address = '::' } = {}) => startTcpService(network, at, port, address),
+    serve: (port, { at = sensor, address = '::', isTransparent } = {}) =>
+      startTcpService(network, at, port, address, isTransparent),
     meet(port, { from = attacker, to = sensor.ipv4 } = {}) {
       return inOrder(network.run(from, [requireProgram('python3'), '-c', MEET, to, `${port}`])).trim();
     },
@@ -141,9 +145,14 @@ function inOrder({ code, stdout, stderr }: { code: number; stdout: string; stder
 
 const SERVICE = `
 import socket, sys
-address, port = sys.argv[1:]
+address, port, transparent = sys.argv[1:]
 listener = socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET)
 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+if transparent == '1':
+    # IP_TRANSPARENT, IPV6_TRANSPARENT
+    listener.setsockopt(socket.SOL_IP, 19, 1)
+    if ':' in address:
+        listener.setsockopt(socket.IPPROTO_IPV6, 75, 1)
 listener.bind((address, int(port)))
 listener.listen(1024)
 print('listening', flush=True)
