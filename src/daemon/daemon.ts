@@ -66,7 +66,7 @@ export function startDaemon({ load, version, voice, native, socketFds, stdout }:
   let troubleSaidAt = Number.NEGATIVE_INFINITY;
   const acceptor = createAcceptor({ native, onConnections: (batch) => reception.receive(batch), onTrouble });
   const listeners = createListeners(native, acceptor, openSocketPool(native, socketFds, voice));
-  const unusedPorts = createUnusedPorts({ native, voice });
+  const unusedPorts = createUnusedPorts({ native, voice, onRetry: () => listen(configuration) });
   const sources = keepKnownSources(configuration, voice, loadLoginSessions());
   const throttling = createThrottling(configuration.limits, recordAll);
   const opened = openConversations({
@@ -128,9 +128,8 @@ export function startDaemon({ load, version, voice, native, socketFds, stdout }:
   }
 
   function listen(wanted: Configuration): void {
-    const endpoints = endpointsOf(wanted);
     try {
-      listeners.replace(unusedPorts.listenable(endpoints));
+      unusedPorts.listen(endpointsOf(wanted), listeners.replace);
     } catch (error) {
       throw error instanceof ListenErrors ? listenProblem(error.errors, socketFds.length > 0) : error;
     }
@@ -139,7 +138,6 @@ export function startDaemon({ load, version, voice, native, socketFds, stdout }:
     if (problem !== saidOfMarks && lacksMark) tellMissingMark(voice);
     if (problem !== saidOfMarks && keepsMark) tellKeptMark(voice);
     saidOfMarks = problem;
-    unusedPorts.tell(endpoints);
   }
 
   /** At the start there is nothing to fall back on, and nothing may keep the process alive. */
@@ -147,6 +145,7 @@ export function startDaemon({ load, version, voice, native, socketFds, stdout }:
     try {
       listen(configuration);
     } catch (error) {
+      unusedPorts.close();
       acceptor.close();
       sources.close();
       void opened.close();
@@ -209,6 +208,7 @@ export function startDaemon({ load, version, voice, native, socketFds, stdout }:
 
   async function stop(signal: string): Promise<0 | 1> {
     stopping = true;
+    unusedPorts.close();
     acceptor.close();
     listeners.unmarkInherited();
     await opened.close();

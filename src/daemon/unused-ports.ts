@@ -3,64 +3,124 @@ import { uptime } from 'node:os';
 import { join } from 'node:path';
 import { getSystemErrorName } from 'node:util';
 import type { Endpoint } from '../capture/listener.ts';
+import { ListenErrors } from '../capture/listeners.ts';
 import { transparencyErrno } from '../capture/transparency.ts';
+import { ERRNO } from '../native/constants.ts';
 import type { Native } from '../native/native.ts';
 import type { Voice } from '../voice.ts';
+import { listenProblem } from './listen-problem.ts';
 
-/** What becomes of the decoy with `ports: unused`, which listens only where this process may do what that takes. */
+/**
+ * What becomes of the decoy with `ports: unused`. Its socket takes a right, and a port that nobody chose for it: where it lacks
+ * one of them, the other decoys listen all the same.
+ */
 export interface UnusedPorts {
-  /** The endpoints that can be listened on. */
-  listenable(endpoints: readonly Endpoint[]): readonly Endpoint[];
-  /** Says what there is to know of the one with `ports: unused`, once until that changes. */
-  tell(endpoints: readonly Endpoint[]): void;
+  /**
+   * Has the endpoints listened on, as far as that can be had, and says what there is to know of the one with `ports: unused`,
+   * once until that changes.
+   * @param replace as that of Listeners, which throws ListenErrors
+   * @throws ListenErrors of other endpoints
+   */
+  listen(endpoints: readonly Endpoint[], replace: (endpoints: readonly Endpoint[]) => void): void;
+  /** Does not try again any more. */
+  close(): void;
 }
 
 export interface UnusedPortsOptions {
   readonly native: Pick<Native, 'socket' | 'setsockopt' | 'close' | 'errno'>;
   readonly voice: Voice;
+  /** Called a minute after the port was another program's, to listen once more. */
+  readonly onRetry: () => void;
   /** Where the kernel shows its modules. */
   readonly modules?: string;
   /** How long the host runs. */
   readonly uptimeSeconds?: () => number;
 }
 
+/** Why it does not listen. */
+interface Obstacle {
+  readonly reason: string;
+  readonly hint: string | undefined;
+}
+
+/** An outgoing connection that has the port lasts some minutes, and nobody reloads when it ends. */
+const RETRY_MS = 60_000;
+
 export function createUnusedPorts({
   native,
   voice,
+  onRetry,
   modules = '/sys/module',
   uptimeSeconds = uptime,
 }: UnusedPortsOptions): UnusedPorts {
-  let errno: number | undefined;
   let told: string | undefined;
+  let retryTimer: NodeJS.Timeout | undefined;
 
   return {
-    listenable(endpoints) {
-      errno = endpoints.some(isTransparent) ? transparencyErrno(native) : undefined;
-      return errno === undefined ? endpoints : endpoints.filter((endpoint) => !isTransparent(endpoint));
-    },
-    tell(endpoints) {
+    listen(endpoints, replace) {
+      clearTimeout(retryTimer);
       const endpoint = endpoints.find(isTransparent);
-      const news = endpoint && `${endpoint.decoy} ${endpoint.port} ${errno}`;
-      if (news === told) return;
+      const obstacle = listenAsFarAsPossible(endpoints, replace);
+      const news = endpoint && `${endpoint.decoy} ${endpoint.port} ${obstacle?.reason}`;
+      if (news !== told && endpoint !== undefined) tell(endpoint, obstacle);
       told = news;
-      if (endpoint === undefined) return;
-      if (errno !== undefined) tellMissingRight(endpoint, errno, voice);
-      else tellListening(endpoint, voice, uptimeSeconds() > RULES_DUE_SECONDS && areRulesMissing(modules));
     },
+    close: () => clearTimeout(retryTimer),
   };
+
+  function listenAsFarAsPossible(
+    endpoints: readonly Endpoint[],
+    replace: (endpoints: readonly Endpoint[]) => void,
+  ): Obstacle | undefined {
+    const others = endpoints.filter((endpoint) => !isTransparent(endpoint));
+    const isWanted = others.length < endpoints.length;
+    const errno = isWanted ? transparencyErrno(native) : undefined;
+    if (errno !== undefined) {
+      replace(others);
+      return missingRight(errno);
+    }
+    try {
+      replace(endpoints);
+      return undefined;
+    } catch (error) {
+      if (!isOnlyTaken(error)) throw error;
+      replace(others);
+      retryTimer = setTimeout(onRetry, RETRY_MS).unref();
+      const { message, hint } = listenProblem(error.errors, false);
+      return { reason: message, hint: `it is tried again each minute; ${hint}` };
+    }
+  }
+
+  function tell(endpoint: Endpoint, obstacle: Obstacle | undefined): void {
+    if (obstacle === undefined) {
+      tellListening(endpoint, voice, uptimeSeconds() > RULES_DUE_SECONDS && areRulesMissing(modules));
+      return;
+    }
+    voice.warning(`decoy ${endpoint.decoy} does not listen, so unused ports stay closed: ${obstacle.reason}`);
+    if (obstacle.hint !== undefined) voice.hint(obstacle.hint);
+  }
+}
+
+/** Any user may have the port, by a connection of his even by chance; that must not keep the other decoys from listening. */
+function isOnlyTaken(error: unknown): error is ListenErrors {
+  return (
+    error instanceof ListenErrors &&
+    error.errors.every(({ endpoint, errno }) => isTransparent(endpoint) && errno === ERRNO.EADDRINUSE)
+  );
 }
 
 function isTransparent(endpoint: Endpoint): boolean {
   return endpoint.isTransparent === true;
 }
 
-function tellMissingRight({ decoy }: Endpoint, errno: number, voice: Voice): void {
+function missingRight(errno: number): Obstacle {
   const code = getSystemErrorName(-errno);
-  const reason = code === 'EPERM' ? 'CAP_NET_RAW is missing' : `IP_TRANSPARENT failed with ${code}`;
-  voice.warning(`decoy ${decoy} does not listen, so unused ports stay closed: ${reason}`);
-  if (code === 'EPERM')
-    voice.hint('AmbientCapabilities=CAP_NET_BIND_SERVICE CAP_NET_RAW for the service; with user:, a restart');
+  if (code !== 'EPERM') return { reason: `IP_TRANSPARENT failed with ${code}`, hint: undefined };
+  return { reason: 'CAP_NET_RAW is missing', hint: CAPABILITY_HINT };
 }
+
+const CAPABILITY_HINT =
+  'AmbientCapabilities=CAP_NET_BIND_SERVICE CAP_NET_RAW for the service; with user:, a restart';
 
 function tellListening({ decoy, port }: Endpoint, voice: Voice, areMissing: boolean): void {
   if (!areMissing) {

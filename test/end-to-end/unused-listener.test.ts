@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -148,7 +149,8 @@ while True:
     server.accept()[0].close()
 `;
 
-async function serve({ spawn, sensor }: Network, port: number): Promise<void> {
+/** @returns what ends it, and waits for that */
+async function serve({ spawn, sensor }: Network, port: number): Promise<() => Promise<unknown>> {
   const argv = [requireProgram('python3'), '-c', SERVE, `${port}`];
   const child = spawn(sensor, argv, { stdio: ['ignore', 'pipe', 'inherit'] });
   let said = '';
@@ -156,6 +158,10 @@ async function serve({ spawn, sensor }: Network, port: number): Promise<void> {
     said += text;
   });
   await waitFor(() => said.includes('listens'), { deadlineMs: DEADLINE_MS, what: `a service on ${port}` });
+  return async () => {
+    child.kill('SIGKILL');
+    await once(child, 'close');
+  };
 }
 
 /** The whole lines of connections, as their keys. */
@@ -432,17 +438,20 @@ for (const [title, mark] of [
   });
 }
 
-test('a port that somebody else has keeps it from starting, and it says how to take another one', async (context) => {
+test('a port that somebody else has keeps no other decoy from listening, and is taken when it is free', async (context) => {
   const stage = setStage(context);
   const { network, dir } = stage;
   const { namespace } = network.sensor;
-  await serve(network, HAND_OVER);
+  const free = await serve(network, HAND_OVER);
   const config = configuration(stage, '{ ports: unused }').replace(stage.log, join(dir, 'honeyport.log'));
-  const honeyport = await startHoneyport({ config, namespace, dir, started: false });
+  const honeyport = await startHoneyport({ config, namespace, dir });
   stage.cleanUp(() => honeyport.stop());
-  assert.equal((await honeyport.ended()).code, 2);
   assert.match(
     honeyport.stderr(),
-    /^honeyport: error: cannot listen on port 65535, where decoy unused takes what the kernel's rules hand over: in use by python3\S*\nhoneyport: hint: except: \[80, 113, 443, ephemeral, 65535\] takes another port; what is written there replaces the default$/m,
+    /^honeyport: warning: decoy unused does not listen, so unused ports stay closed: cannot listen on port 65535, where decoy unused takes what the kernel's rules hand over: in use by python3\S*\nhoneyport: hint: it is tried again each minute; except: \[80, 113, 443, ephemeral, 65535\] takes another port; what is written there replaces the default$/m,
   );
+  assert.match(honeyport.lines()[0]!, /: start /);
+  await free();
+  process.kill(honeyport.pid, 'SIGHUP');
+  await honeyport.waitForStderr(/decoy unused takes at port 65535/);
 });
