@@ -16,8 +16,9 @@ import {
 import { basename, dirname, join } from 'node:path';
 import { isErrnoException, UserError } from '../errors.ts';
 import { readInstalled } from '../installation/read-installed.ts';
+import { writeNew } from '../system/write-new.ts';
 import type { Account } from './accounts.ts';
-import { isMissing, type JournalChange, removeIfEmpty, syncDirectory, writeNew } from './journal.ts';
+import { isMissing, type JournalChange, removeIfEmpty, syncDirectory } from './journal.ts';
 import type { Change } from './plan.ts';
 
 type Put = Extract<Change, { kind: 'put' }>;

@@ -1,19 +1,10 @@
-import {
-  closeSync,
-  fsyncSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  rmdirSync,
-  rmSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, renameSync, rmdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { isErrnoException, UserError } from '../errors.ts';
 import { missingDirectories } from '../installation/compare-installed.ts';
 import { JOURNAL_FILE } from '../installation/manifest.ts';
 import { readInstalled } from '../installation/read-installed.ts';
+import { writeNew } from '../system/write-new.ts';
 import type { Leftovers } from './plan.ts';
 import { requireTrustedPath } from './trusted-path.ts';
 
@@ -131,18 +122,6 @@ export function removeIfEmpty(directory: string): boolean {
 
 export function isMissing(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false }) === undefined;
-}
-
-/** Writes a file that must not be there, to the disk. */
-export function writeNew(path: string, bytes: Uint8Array | string, mode = 0o600): void {
-  const fd = openSync(path, 'wx', mode);
-  try {
-    const rest = Buffer.from(bytes);
-    for (let at = 0; at < rest.length; ) at += writeSync(fd, rest, at);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
 }
 
 /** Names of files are on the disk when their directory is. */

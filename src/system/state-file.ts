@@ -1,7 +1,8 @@
-import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { lstatSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { readBounded } from '../configuration/read.ts';
 import { messageOf, UserError } from '../errors.ts';
+import { writeNew } from './write-new.ts';
 
 /** A small JSON file of our own that is whole at any time, whenever we are killed. */
 export interface StateFile {
@@ -61,16 +62,5 @@ function removeIfThere(path: string): void {
     rmSync(path, { force: true });
   } catch {
     // why it could not be written is what matters
-  }
-}
-
-function writeNew(path: string, text: string, mode: number): void {
-  const descriptor = openSync(path, 'wx', mode);
-  try {
-    const bytes = Buffer.from(text);
-    for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at);
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
   }
 }
